@@ -1,0 +1,198 @@
+"""The module-level functions: one configured backend, used by all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from checkmaite_core.backend import JobBackend, explain, load_backend_plugin, parse_options
+from checkmaite_core.errors import ConfigurationError, NotConfiguredError
+from checkmaite_core.job import Job, JobPage, JobStatus
+from checkmaite_core.resources import Resources
+from checkmaite_core.store import AnalyticsStoreConfig
+
+__all__ = ["configure_job_backend", "get_job", "list_jobs", "shutdown_job_backend", "submit_capability"]
+
+_HOW_TO_GIVE_A_STORE = 'Pass analytics_store={"backend": "parquet", "uri": "./analytics_store"} (or an s3://... URI).'
+
+
+class _Configured:
+    """The backends opened in this process, and which of them the functions use."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.opened: list[tuple[tuple[Any, ...], JobBackend]] = []
+        self.current: JobBackend | None = None
+
+
+_state = _Configured()
+
+
+def configure_job_backend(
+    kind: str = "ray",
+    *,
+    analytics_store: AnalyticsStoreConfig | Mapping[str, Any] | None = None,
+    **options: Any,
+) -> JobBackend:
+    """Choose how jobs run and where their results go.
+
+    Args:
+        kind: Name of an installed backend: ``"ray"`` or ``"ray-simple"``.
+        analytics_store: Where results go: ``{"backend": "parquet", "uri": ..., "storage_options": {...}}``.
+            A relative path is taken from the current directory, now.
+        **options: The backend's own options, such as ``address`` and ``runtime_env``.
+
+    Returns:
+        The backend. It is a context manager with ``submit``, ``job``, ``jobs`` and ``store``; the module's
+        functions use the one configured last. Equal arguments give the same backend again. Different ones leave
+        the earlier backend and its jobs as they are.
+
+    Raises:
+        PluginNotFoundError: The backend is not installed; the hint says what to install.
+        UnknownOptionError: The backend has no such option.
+        ConfigurationError: An argument is missing or cannot be understood.
+        ClusterError: The cluster cannot be used.
+    """
+    store = _store_config(analytics_store)
+    plugin = load_backend_plugin(kind)
+    parsed = parse_options(kind, plugin, options)
+    key = (kind, parsed, store)
+    with _state.lock:
+        _state.opened = [(known, backend) for known, backend in _state.opened if not backend.closed]
+        backend = next((backend for known, backend in _state.opened if known == key), None)
+        if backend is None:
+            backend = plugin.open(parsed, store)
+            _state.opened.append((key, backend))
+        _state.current = backend
+        return backend
+
+
+def _store_config(given: AnalyticsStoreConfig | Mapping[str, Any] | None) -> AnalyticsStoreConfig:
+    if given is None:
+        raise ConfigurationError("no analytics_store was given, so results would be lost.", hint=_HOW_TO_GIVE_A_STORE)
+    if not isinstance(given, AnalyticsStoreConfig):
+        if not isinstance(given, Mapping):
+            raise ConfigurationError(
+                f"analytics_store is a {type(given).__qualname__}, not a mapping.", hint=_HOW_TO_GIVE_A_STORE
+            )
+        try:
+            given = AnalyticsStoreConfig.model_validate(dict(given))
+        except ValidationError as error:
+            raise ConfigurationError(
+                f"analytics_store cannot be used: {explain(error)}.", hint=_HOW_TO_GIVE_A_STORE
+            ) from None
+    if "://" in given.uri:
+        return given
+    return given.model_copy(update={"uri": str(Path(given.uri).expanduser().absolute())})
+
+
+def submit_capability(
+    capability: Any,
+    *,
+    models: Sequence[Any] | None = None,
+    datasets: Sequence[Any] | None = None,
+    metrics: Sequence[Any] | None = None,
+    config: Any = None,
+    name: str | None = None,
+    resources: Resources | Mapping[str, Any] | None = None,
+    report_threshold: float = 0.5,
+    backend: JobBackend | None = None,
+) -> Job:
+    """Submit one run of a capability and return at once.
+
+    Args:
+        capability: Anything with an ``id`` and ``run(models=, datasets=, metrics=, config=, use_cache=False)``.
+        models: Models, or ``ModelRef`` to load them on the worker.
+        datasets: Datasets, or ``DatasetRef`` to load them on the worker.
+        metrics: Metrics.
+        config: The capability's config; its own defaults if left out.
+        name: A name for people; made from the capability and its inputs if left out.
+        resources: ``{"num_cpus": 1, "num_gpus": 0, "memory": BYTES, "custom": {"name": amount}}``. What is not
+            said here is taken from the config, then from the capability, then it is 1 CPU.
+        report_threshold: Scores below it deserve a second look; passed to the run's report.
+        backend: The backend to use; the one configured last if left out.
+
+    Raises:
+        InvalidCapabilityError: The object is not a capability, or the inputs do not fit it.
+        PayloadError: The work cannot be pickled.
+        ResourceDemandError: No node can ever meet the demand.
+        NotConfiguredError: No backend has been configured.
+    """
+    return _backend(backend).submit(
+        capability,
+        models=models,
+        datasets=datasets,
+        metrics=metrics,
+        config=config,
+        name=name,
+        resources=resources,
+        report_threshold=report_threshold,
+    )
+
+
+def get_job(job_id: str, *, backend: JobBackend | None = None) -> Job:
+    """The job of this id.
+
+    Raises:
+        JobNotFoundError: The backend knows none.
+        NotConfiguredError: No backend has been configured.
+    """
+    return _backend(backend).job(job_id)
+
+
+def list_jobs(
+    *,
+    status: JobStatus | str | None = None,
+    name: str | None = None,
+    since: datetime | None = None,
+    limit: int = 100,
+    cursor: str | None = None,
+    backend: JobBackend | None = None,
+) -> JobPage:
+    """Jobs that the backend knows, newest first.
+
+    Args:
+        status: Only those that are so now.
+        name: Only those with exactly this name.
+        since: Only those submitted at or after this time (aware).
+        limit: Most jobs on the page.
+        cursor: ``next_cursor`` of the page before.
+        backend: The backend to ask; the one configured last if left out.
+
+    Raises:
+        ConfigurationError: A filter cannot be understood.
+        NotConfiguredError: No backend has been configured.
+    """
+    return _backend(backend).jobs(status=status, name=name, since=since, limit=limit, cursor=cursor)
+
+
+def shutdown_job_backend(wait: bool = True, *, backend: JobBackend | None = None) -> None:
+    """Shut a backend down; fine if none is configured.
+
+    Args:
+        wait: Wait for the jobs that have not ended. Without it, a backend whose jobs end with its driver says
+            which those are.
+        backend: The backend; the one configured last if left out.
+    """
+    with _state.lock:
+        chosen = backend or _state.current
+        if chosen is _state.current:
+            _state.current = None
+    if chosen is not None:
+        chosen.shutdown(wait=wait)
+
+
+def _backend(given: JobBackend | None) -> JobBackend:
+    chosen = given or _state.current
+    if chosen is None or (given is None and chosen.closed):
+        raise NotConfiguredError(
+            "no job backend is configured in this process.",
+            hint='Call configure_job_backend("ray-simple", address="local", analytics_store={"backend": "parquet", '
+            '"uri": "./analytics_store"}) first.',
+        )
+    return chosen

@@ -1,0 +1,198 @@
+"""Job backends: what one must do, and how one is found."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from pydantic import BaseModel, ValidationError
+
+from checkmaite_core.errors import ConfigurationError, UnknownOptionError
+from checkmaite_core.job import Job, JobPage, JobStatus
+from checkmaite_core.plugins import JOB_BACKENDS, load_plugin
+from checkmaite_core.resources import Resources
+from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, open_result_store
+from checkmaite_core.submission import Submission, prepare_submission
+
+__all__ = ["JobBackend", "JobBackendPlugin", "load_backend_plugin", "parse_options"]
+
+
+class JobBackend(ABC):
+    """Runs submitted work. Every implementation passes ``checkmaite_core.testing.JobBackendSuite``.
+
+    As a context manager it waits for its jobs when the block ends well, and does not wait when it ends with an
+    exception. From other threads it may be used freely.
+
+    Attributes:
+        kind: The backend's name, such as ``ray-simple``.
+        store_config: Where results go.
+    """
+
+    def __init__(self, kind: str, store_config: AnalyticsStoreConfig) -> None:
+        self.kind = kind
+        self.store_config = store_config
+        self._store: ResultStore | None = None
+        self._store_lock = threading.Lock()
+
+    @abstractmethod
+    def _submit(self, submission: Submission) -> Job:
+        """Accept checked work and return at once."""
+
+    @abstractmethod
+    def job(self, job_id: str) -> Job:
+        """The job of this id.
+
+        Raises:
+            JobNotFoundError: The backend knows none.
+        """
+
+    @abstractmethod
+    def jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        name: str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """Jobs that the backend knows, newest first (see :func:`checkmaite_core.list_jobs`)."""
+
+    @abstractmethod
+    def shutdown(self, wait: bool = True) -> None:
+        """Stop accepting work and let go of the cluster. Doing it again is fine.
+
+        Args:
+            wait: Wait for the jobs that have not ended. Without it, a backend whose jobs end with its driver
+                says which those are.
+        """
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether it has been shut down."""
+
+    def submit(
+        self,
+        capability: Any,
+        *,
+        models: Sequence[Any] | None = None,
+        datasets: Sequence[Any] | None = None,
+        metrics: Sequence[Any] | None = None,
+        config: Any = None,
+        name: str | None = None,
+        resources: Resources | Mapping[str, Any] | None = None,
+        report_threshold: float = 0.5,
+    ) -> Job:
+        """Submit one run (see :func:`checkmaite_core.submit_capability`)."""
+        if self.closed:
+            raise ConfigurationError(
+                f"this {self.kind} backend has been shut down.", hint="Call configure_job_backend(...) again."
+            )
+        return self._submit(
+            prepare_submission(
+                capability,
+                models=models,
+                datasets=datasets,
+                metrics=metrics,
+                config=config,
+                name=name,
+                resources=resources,
+                report_threshold=report_threshold,
+                backend=self.kind,
+                store=self.store_config,
+            )
+        )
+
+    @property
+    def store(self) -> ResultStore:
+        """The analytics store that the jobs write to, opened here when first asked for.
+
+        Raises:
+            PluginError: The store's package is not installed in this environment.
+        """
+        with self._store_lock:
+            if self._store is None:
+                self._store = open_result_store(self.store_config)
+            return self._store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown(wait=kind is None)
+
+    def __repr__(self) -> str:
+        state = " (shut down)" if self.closed else ""
+        return f"<{type(self).__name__} {self.kind} -> {self.store_config.uri}{state}>"
+
+
+class JobBackendPlugin(Protocol):
+    """What the entry point group ``checkmaite.job_backends`` names.
+
+    Attributes:
+        options: A frozen pydantic model of the backend's options. A ``ClassVar`` mapping ``explained`` on it may
+            say, for options of other backends that people will try, why this one does not have them.
+    """
+
+    options: type[BaseModel]
+
+    def open(self, options: Any, store: AnalyticsStoreConfig) -> JobBackend:
+        """Connect.
+
+        Args:
+            options: An instance of :attr:`options`.
+            store: Where results go.
+
+        Raises:
+            ClusterError: The cluster cannot be used.
+        """
+        ...
+
+
+def load_backend_plugin(kind: str) -> JobBackendPlugin:
+    """The plugin of a backend.
+
+    Raises:
+        PluginError: It is not installed or cannot be loaded.
+    """
+    plugin: JobBackendPlugin = load_plugin(JOB_BACKENDS, kind)
+    return plugin
+
+
+def parse_options(kind: str, plugin: JobBackendPlugin, options: Mapping[str, Any]) -> BaseModel:
+    """Turn keyword arguments into a backend's options.
+
+    Raises:
+        UnknownOptionError: The backend has no such option; the hint names the nearest.
+        ConfigurationError: A value cannot be understood.
+    """
+    known = list(plugin.options.model_fields)
+    for name in options:
+        if name not in known:
+            explained: Mapping[str, str] = getattr(plugin.options, "explained", {})
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise UnknownOptionError(
+                f"the {kind} backend has no option {name!r}.",
+                hint=explained.get(name, f"{hint}It has {', '.join(sorted(known))}."),
+            )
+    try:
+        return plugin.options.model_validate(dict(options))
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"the {kind} backend cannot use its options: {explain(error)}.", hint="Correct what is named above."
+        ) from None
+
+
+def explain(error: ValidationError) -> str:
+    """What pydantic found, without the values: they may be secrets."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}" for item in found)

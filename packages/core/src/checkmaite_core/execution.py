@@ -1,0 +1,207 @@
+"""The one function that every worker runs, whatever the backend.
+
+The order of its steps is the protocol:
+
+1. compare the deployment, before anything of the user's is unpickled;
+2. unpickle, load the inputs, run the capability;
+3. extract the records, make the report, upload it if it is large;
+4. commit: one put of one bundle at the job's key. Nothing before it counts, nothing after it fails the job.
+
+Where it ends otherwise, the job's key is settled first, so that no failed or cancelled job ever has rows: if
+an earlier attempt of the same job had committed, that is the outcome.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from checkmaite_core.capability import Capability
+from checkmaite_core.context import RunMonitor, monitored
+from checkmaite_core.deployment import describe_environment, require_match
+from checkmaite_core.errors import (
+    CheckmaiteError,
+    EventAbandonedError,
+    JobCancelledError,
+    PayloadError,
+    StorageFullError,
+    PluginError,
+    StorageUnreachableError,
+    StoreError,
+)
+from checkmaite_core.failure import FailureKind, FailureRecord
+from checkmaite_core.inputs import load_inputs
+from checkmaite_core.job import JobStatus
+from checkmaite_core.outcome import Outcome
+from checkmaite_core.provenance import utc_now
+from checkmaite_core.reference import CapabilityRunRef
+from checkmaite_core.report import INLINE_REPORT_LIMIT, InlineTextReport, Report, as_report
+from checkmaite_core.run import bundle_run
+from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, RunBundle, open_result_store
+from checkmaite_core.submission import Payload, WorkOrder
+
+__all__ = ["cancelled_error", "execute", "settle"]
+
+
+class _Stop(Exception):
+    """Ends an execution with a failure of a known kind."""
+
+    def __init__(self, kind: FailureKind, error: BaseException) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.error = error
+
+
+class _CancelWatch:
+    """Passes everything on, and remembers whether the code was told to stop: then its result is not whole."""
+
+    def __init__(self, monitor: RunMonitor) -> None:
+        self._monitor = monitor
+        self.told = False
+
+    def report_progress(self, done: int, total: int | None, description: str) -> None:
+        self._monitor.report_progress(done, total, description)
+
+    def cancel_requested(self) -> bool:
+        self.told = self.told or self._monitor.cancel_requested()
+        return self.told
+
+
+def execute(
+    order: WorkOrder, payload: bytes, *, loads: Callable[[bytes], Any], monitor: RunMonitor, attempt: int = 1
+) -> Outcome:
+    """Run one job to its end. Never raises for what the job does; only the process's own death ends it otherwise.
+
+    Args:
+        order: What to do; read before the payload is touched.
+        payload: The pickled :class:`~checkmaite_core.submission.Payload`.
+        loads: Unpickles it, such as ``ray.cloudpickle.loads``.
+        monitor: The backend's end of the run.
+        attempt: Which start of this job it is, from 1.
+    """
+    started_at = utc_now()
+    try:
+        reference = _run_and_commit(order, payload, loads, monitor)
+    except _Stop as stop:
+        failure = FailureRecord.from_exception(
+            stop.error, stop.kind, retryable=_is_transient(stop.error), attempts=attempt
+        )
+        return settle(order, failure, started_at=started_at)
+    return Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
+
+
+def settle(order: WorkOrder, failure: FailureRecord, *, started_at: datetime | None = None) -> Outcome:
+    """End a job that may have started: COMPLETED if its results are in the store, else as ``failure`` says.
+
+    After it, a straggler of the job can no longer commit. If the store cannot be asked, the failure's message
+    says so: then results may yet appear.
+    """
+    try:
+        reference = _open_store(order.store.model_dump_json()).settle(order.job_id)
+    except (StoreError, PluginError) as error:
+        note = f"{failure.message}\n(Its place in the store could not be closed either: {error})"
+        failure = failure.model_copy(update={"message": note})
+        reference = None
+    if reference is not None:
+        return Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
+    status = JobStatus.CANCELLED if failure.kind is FailureKind.CANCELLED else JobStatus.FAILED
+    return Outcome(status=status, failure=failure, started_at=started_at, finished_at=utc_now())
+
+
+def _run_and_commit(
+    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], monitor: RunMonitor
+) -> CapabilityRunRef:
+    try:
+        require_match(order.environment, describe_environment(distribution=order.environment.subject))
+        work = _unpickle(payload, loads)
+    except CheckmaiteError as error:
+        raise _Stop(FailureKind.DEPLOYMENT, error) from error
+    try:
+        # Before the work, not after it: hours of computing must not end in a store that cannot be opened.
+        store = _open_store(order.store.model_dump_json())
+    except CheckmaiteError as error:
+        raise _Stop(FailureKind.STORE, error) from error
+    bundle = _bundle(order, work, store, _CancelWatch(monitor))
+    report = bundle.reference.report
+    try:
+        if isinstance(report, InlineTextReport) and len(report.content.encode()) > INLINE_REPORT_LIMIT:
+            artifact = store.put_report(order.job_id, report)
+            bundle = replace(bundle, reference=bundle.reference.model_copy(update={"report": artifact}))
+        return store.commit(bundle).reference
+    except EventAbandonedError as error:
+        raise _Stop(FailureKind.LOST, error) from error
+    except CheckmaiteError as error:
+        raise _Stop(FailureKind.STORE, error) from error
+
+
+def _unpickle(payload: bytes, loads: Callable[[bytes], Any]) -> Payload:
+    try:
+        work = loads(payload)
+    except Exception as error:  # unpickling imports and runs the user's code: whatever it raises is explained
+        missing = isinstance(error, ImportError | AttributeError)
+        raise PayloadError(
+            f"the work cannot be read on this worker: {type(error).__name__}: {error}",
+            hint="Install the package that defines the capability and its inputs in the worker's image, or send it "
+            "with runtime_env (working_dir or py_modules)."
+            if missing
+            else "Look at what the capability and its inputs do when they are unpickled.",
+        ) from error
+    if not isinstance(work, Payload):
+        raise PayloadError(
+            f"the payload holds a {type(work).__qualname__}, not work for a capability.",
+            hint="Make client and worker use the same checkmaite-core.",
+        )
+    return work
+
+
+def _bundle(order: WorkOrder, work: Payload, store: ResultStore, watch: _CancelWatch) -> RunBundle:
+    """Run the user's code: the capability, its records, its report."""
+    bundle = None
+    try:
+        with monitored(watch):
+            inputs = work.inputs if isinstance(work.capability, Capability) else load_inputs(work.inputs)
+            run = work.capability.run(
+                models=list(inputs.models),
+                datasets=list(inputs.datasets),
+                metrics=list(inputs.metrics),
+                config=work.config,
+                use_cache=False,
+            )
+            provenance = order.provenance.model_copy(update={"completed_at": utc_now()})
+            report = _report(run, order.report_threshold)
+            bundle = bundle_run(run, event_id=order.job_id, provenance=provenance, store_uri=store.uri, report=report)
+    except BaseException as error:  # the boundary to the user's code, SystemExit and KeyboardInterrupt included
+        if not watch.told:
+            out_of_memory = isinstance(error, MemoryError)
+            raise _Stop(FailureKind.OUT_OF_MEMORY if out_of_memory else FailureKind.USER_CODE, error) from error
+    if bundle is None or watch.told:
+        raise _Stop(FailureKind.CANCELLED, cancelled_error(order.job_id))
+    return bundle
+
+
+def _report(run: Any, threshold: float) -> Report | None:
+    collect = getattr(run, "collect_md_report", None)
+    if collect is None:
+        return None
+    try:
+        return as_report(collect(threshold))
+    except NotImplementedError:
+        return None
+
+
+def cancelled_error(job_id: str) -> JobCancelledError:
+    """What stands in the failure record of a job that was stopped because somebody asked for it."""
+    return JobCancelledError("it was cancelled.", hint="Submit it again if its results are wanted.", job_id=job_id)
+
+
+def _is_transient(error: BaseException) -> bool:
+    return isinstance(error, StorageUnreachableError | StorageFullError)
+
+
+@functools.lru_cache(maxsize=8)
+def _open_store(config: str) -> ResultStore:
+    """The store, kept open for the next job in this process: it has learnt the schemas by then."""
+    return open_result_store(AnalyticsStoreConfig.model_validate_json(config))

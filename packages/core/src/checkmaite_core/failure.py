@@ -1,0 +1,89 @@
+"""How a job failed, as a value that any process can read."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["FailureKind", "FailureRecord"]
+
+_TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_MAX_TEXT = 64 * 1024
+
+
+class FailureKind(StrEnum):
+    """Whose failure it was."""
+
+    USER_CODE = "user_code"
+    """The capability raised, or returned something that is not a run."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """The worker was killed by the memory monitor, or Python ran out of memory."""
+    LOST = "lost"
+    """The worker, its node or the cluster went away."""
+    STORE = "store"
+    """The results could not be written."""
+    DEPLOYMENT = "deployment"
+    """The worker's environment does not fit the client's, so nothing was run."""
+    CANCELLED = "cancelled"
+    """Somebody cancelled it."""
+
+
+class FailureRecord(BaseModel):
+    """How a job failed.
+
+    Attributes:
+        kind: Whose failure it was.
+        error_type: Qualified name of the exception class, such as ``builtins.ValueError``.
+        message: The exception's own text, without terminal codes.
+        traceback: The worker's traceback, without terminal codes; empty where there is none.
+        retryable: Whether the same work can succeed when it is tried again unchanged.
+        attempts: How many times the work was started.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: FailureKind
+    error_type: str
+    message: str
+    traceback: str = ""
+    retryable: bool = False
+    attempts: int = 1
+
+    @classmethod
+    def from_exception(
+        cls, error: BaseException, kind: FailureKind, *, retryable: bool = False, attempts: int = 1
+    ) -> FailureRecord:
+        """Describe ``error`` without keeping the object.
+
+        A ``str()`` that itself fails is replaced by a text that says so: describing a failure must not fail.
+        """
+        try:
+            message = str(error)
+        except Exception as broken:  # a user's __str__ is user code: its failure is reported in the text
+            message = f"<the exception's own text could not be made: {type(broken).__name__}>"
+        try:
+            text = "".join(traceback.format_exception(error))
+        except Exception as broken:  # as above, for exceptions chained to this one
+            text = f"<the traceback could not be made: {type(broken).__name__}>"
+        return cls(
+            kind=kind,
+            error_type=f"{type(error).__module__}.{type(error).__qualname__}",
+            message=_clean(message),
+            traceback=_clean(text),
+            retryable=retryable,
+            attempts=attempts,
+        )
+
+
+def _clean(text: str) -> str:
+    """Remove terminal codes, and the middle of a text too long to keep (characters)."""
+    text = _TERMINAL_CODES.sub("", text)
+    # Lone surrogates cannot be encoded as UTF-8, and a failure record must always be storable.
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    if len(text) > _MAX_TEXT:
+        half = _MAX_TEXT // 2
+        text = f"{text[:half]}\n[... {len(text) - _MAX_TEXT} characters left out ...]\n{text[-half:]}"
+    return text

@@ -1,0 +1,41 @@
+"""How a job ended, as a value that travels as JSON."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from checkmaite_core.failure import FailureRecord
+from checkmaite_core.job import JobStatus
+from checkmaite_core.provenance import UtcTime
+from checkmaite_core.reference import CapabilityRunRef
+
+__all__ = ["Outcome"]
+
+
+class Outcome(BaseModel):
+    """How a job ended.
+
+    Attributes:
+        status: A terminal status.
+        reference: The committed results; exactly when COMPLETED.
+        failure: What went wrong; exactly when FAILED or CANCELLED.
+        started_at: When the worker began (its clock, UTC), if one did.
+        finished_at: When the end was known (UTC).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    status: JobStatus
+    reference: CapabilityRunRef | None = None
+    failure: FailureRecord | None = None
+    started_at: UtcTime | None = None
+    finished_at: UtcTime
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        completed = self.status is JobStatus.COMPLETED
+        if not self.status.is_terminal or completed != (self.reference is not None) or completed != (not self.failure):
+            raise ValueError("an outcome is COMPLETED with a reference, or FAILED or CANCELLED with a failure")
+        return self

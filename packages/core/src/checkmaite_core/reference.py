@@ -1,0 +1,40 @@
+"""The small reference to a run in the store: what a job returns."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from checkmaite_core.provenance import UtcTime
+from checkmaite_core.report import ArtifactReport, InlineTextReport
+
+__all__ = ["CapabilityRunRef"]
+
+
+class CapabilityRunRef(BaseModel):
+    """Points at a committed run; a few hundred bytes, whatever the run's size.
+
+    Attributes:
+        event_id: Key of the commit: the job's id, or the run_uid of a direct write.
+        run_uid: Identity of the run: the same work has the same one.
+        capability_id: What was run.
+        store_uri: The analytics store that holds it, without credentials.
+        tables: Number of rows by table.
+        dataset_ids: Ids of the datasets, in order.
+        model_ids: Ids of the models, in order.
+        metric_ids: Ids of the metrics, in order.
+        report: The report, or where it lies; None if the capability makes none.
+        created_at: When the reference was made, just before the commit (UTC, the writer's clock).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    event_id: str
+    run_uid: str
+    capability_id: str
+    store_uri: str
+    tables: dict[str, int] = Field(default_factory=dict)
+    dataset_ids: tuple[str, ...] = ()
+    model_ids: tuple[str, ...] = ()
+    metric_ids: tuple[str, ...] = ()
+    report: InlineTextReport | ArtifactReport | None = Field(default=None, discriminator="kind")
+    created_at: UtcTime

@@ -1,0 +1,87 @@
+"""Reports: what a run has to say to a person."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from checkmaite_core.errors import RunContractError
+
+__all__ = ["INLINE_REPORT_LIMIT", "ArtifactReport", "InlineTextReport", "Report", "as_report"]
+
+INLINE_REPORT_LIMIT = 256 * 1024
+"""Bytes (UTF-8) up to which a report travels inside the run's reference; a larger one becomes an artifact."""
+
+_Text = Annotated[str, Field(min_length=1)]
+
+
+class InlineTextReport(BaseModel):
+    """A report small enough to travel with the reference.
+
+    Attributes:
+        media_type: Such as ``text/markdown``.
+        filename: A name to save it under.
+        content: The text.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["inline_text"] = "inline_text"
+    media_type: _Text = "text/markdown"
+    filename: _Text = "report.md"
+    content: str
+
+
+class ArtifactReport(BaseModel):
+    """A report kept as an object of its own.
+
+    Attributes:
+        media_type: Such as ``text/markdown``.
+        filename: A name to save it under.
+        uri: Where it lies: a key relative to the analytics store, or a full URI if the capability put it there.
+        size: Bytes, where known.
+        sha256: Digest of the bytes in hex, where known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["artifact"] = "artifact"
+    media_type: _Text
+    filename: _Text
+    uri: _Text
+    size: int | None = None
+    sha256: str | None = None
+
+
+Report = InlineTextReport | ArtifactReport
+
+_ADAPTER: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])
+
+
+def as_report(value: Any) -> Report | None:
+    """Turn what ``collect_md_report`` returned into one of our reports.
+
+    Args:
+        value: ``None``, Markdown text, one of our reports, or any object with the fields of one.
+
+    Raises:
+        RunContractError: It is none of these.
+    """
+    if value is None or isinstance(value, InlineTextReport | ArtifactReport):
+        return value
+    if isinstance(value, str):
+        return InlineTextReport(content=value)
+    fields = {
+        name: getattr(value, name)
+        for name in ("kind", "media_type", "filename", "content", "uri")
+        if hasattr(value, name)
+    }
+    try:
+        return _ADAPTER.validate_python(fields)
+    except ValidationError as error:
+        raise RunContractError(
+            f"collect_md_report() returned a {type(value).__qualname__}, which is not a report: "
+            f"{error.errors()[0]['msg']}.",
+            hint="Return Markdown text, an InlineTextReport or an ArtifactReport, or raise NotImplementedError.",
+        ) from error

@@ -1,0 +1,198 @@
+"""Runs: what a capability returns, and how any run becomes something that can be committed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from checkmaite_core.errors import RunContractError
+from checkmaite_core.naming import check_event_id, check_run_uid, compute_run_uid
+from checkmaite_core.provenance import Provenance, utc_now
+from checkmaite_core.record import Record, tabulate
+from checkmaite_core.reference import CapabilityRunRef
+from checkmaite_core.report import Report
+from checkmaite_core.resources import Resources
+from checkmaite_core.store import RunBundle
+
+__all__ = ["CapabilityConfig", "CapabilityOutputs", "CapabilityRun", "RunLike", "bundle_run"]
+
+
+class CapabilityConfig(BaseModel):
+    """How a capability is to be run. Subclass it with the settings of yours; they are part of the run's identity.
+
+    Attributes:
+        resources: What a run with this config asks for, over the capability's own default. Where something runs
+            does not change what it finds, so this field is not part of the run's identity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resources: Resources | None = Field(default=None, exclude=True)
+
+
+class CapabilityOutputs(BaseModel):
+    """What a capability found. Subclass it with the results of yours."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+
+ConfigT = TypeVar("ConfigT", bound=CapabilityConfig)
+OutputsT = TypeVar("OutputsT", bound=CapabilityOutputs)
+
+
+@runtime_checkable
+class RunLike(Protocol):
+    """What the backends need of a run; no base class of ours is needed.
+
+    A run may also have ``collect_md_report(threshold)``, which returns Markdown text or a report, or raises
+    NotImplementedError if there is none.
+    """
+
+    @property
+    def run_uid(self) -> str:
+        """Identity of the run: equal work has an equal one."""
+        ...
+
+    @property
+    def capability_id(self) -> str:
+        """What was run."""
+        ...
+
+    @property
+    def dataset_metadata(self) -> Sequence[Mapping[str, Any]]:
+        """One mapping with an ``id`` per dataset."""
+        ...
+
+    @property
+    def model_metadata(self) -> Sequence[Mapping[str, Any]]:
+        """One mapping with an ``id`` per model."""
+        ...
+
+    @property
+    def metric_metadata(self) -> Sequence[Mapping[str, Any]]:
+        """One mapping with an ``id`` per metric."""
+        ...
+
+    def extract(self) -> Iterable[Any]:
+        """The run's records: pydantic objects with ``table_name``, ``run_uid`` and scalar fields."""
+        ...
+
+
+class CapabilityRun(BaseModel, Generic[ConfigT, OutputsT]):
+    """One finished run of a capability of ours. Subclass it to say what it extracts and reports.
+
+    Attributes:
+        capability_id: What was run.
+        config: How.
+        dataset_metadata: One mapping with an ``id`` per dataset.
+        model_metadata: One mapping with an ``id`` per model.
+        metric_metadata: One mapping with an ``id`` per metric.
+        outputs: What was found.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    capability_id: str
+    config: ConfigT
+    dataset_metadata: list[dict[str, Any]]
+    model_metadata: list[dict[str, Any]]
+    metric_metadata: list[dict[str, Any]]
+    outputs: OutputsT
+
+    @property
+    def run_uid(self) -> str:
+        """SHA-256 of the capability's id, the config and the ids of the inputs."""
+        return compute_run_uid(
+            self.capability_id,
+            self.config.model_dump(mode="json"),
+            {
+                "models": [item["id"] for item in self.model_metadata],
+                "datasets": [item["id"] for item in self.dataset_metadata],
+                "metrics": [item["id"] for item in self.metric_metadata],
+            },
+        )
+
+    def extract(self) -> Sequence[Record]:
+        """The records to store; made with ``run_uid=self.run_uid``."""
+        return ()
+
+    def collect_md_report(self, threshold: float) -> Report | str | None:
+        """A report for people, as Markdown.
+
+        Args:
+            threshold: Scores below it deserve a second look.
+
+        Raises:
+            NotImplementedError: The capability makes none.
+        """
+        raise NotImplementedError
+
+
+def bundle_run(
+    run: Any, *, event_id: str, provenance: Provenance, store_uri: str, report: Report | None = None
+) -> RunBundle:
+    """Check a run of any class and turn it into what is committed.
+
+    Raises:
+        RunContractError: The run lacks something, or its identity or a table's name cannot be used.
+        SchemaError: A record's field is not a scalar.
+    """
+    run_uid = check_run_uid(_attribute(run, "run_uid"))
+    capability_id = _attribute(run, "capability_id")
+    if not isinstance(capability_id, str) or not capability_id:
+        raise RunContractError(
+            f"capability_id of {type(run).__qualname__} is {capability_id!r}.",
+            hint="Give the run the id of the capability that made it.",
+        )
+    extract = _attribute(run, "extract")
+    tables = tabulate(extract(), run_uid)
+    reference = CapabilityRunRef(
+        event_id=check_event_id(event_id),
+        run_uid=run_uid,
+        capability_id=capability_id,
+        store_uri=store_uri,
+        tables={rows.table: len(rows.rows) for rows in tables},
+        dataset_ids=_metadata_ids(run, "dataset_metadata"),
+        model_ids=_metadata_ids(run, "model_metadata"),
+        metric_ids=_metadata_ids(run, "metric_metadata"),
+        report=report,
+        created_at=utc_now(),
+    )
+    return RunBundle(
+        event_id=event_id, reference=reference, provenance=provenance, config=_config_text(run), tables=tables
+    )
+
+
+def _attribute(run: Any, name: str) -> Any:
+    try:
+        return getattr(run, name)
+    except AttributeError as error:
+        raise RunContractError(
+            f"the capability returned a {type(run).__qualname__}, which has no usable {name}: {error}.",
+            hint="A run has run_uid, capability_id, dataset_metadata, model_metadata, metric_metadata and extract().",
+        ) from error
+
+
+def _metadata_ids(run: Any, name: str) -> tuple[str, ...]:
+    metadata = _attribute(run, name)
+    ids = []
+    for item in metadata or ():
+        value = item.get("id") if isinstance(item, Mapping) else None
+        if not isinstance(value, str) or not value:
+            raise RunContractError(
+                f"{name} of {type(run).__qualname__} has an entry without an id: {item!r:.200}.",
+                hint=f"Make {name} a list of mappings, each with an 'id' that is a string.",
+            )
+        ids.append(value)
+    return tuple(ids)
+
+
+def _config_text(run: Any) -> str:
+    """The run's config as JSON, for people who ask the runs table; foreign configs need not be pydantic's."""
+    config = getattr(run, "config", None)
+    if isinstance(config, BaseModel):
+        config = config.model_dump(mode="json", fallback=repr)
+    return json.dumps(config, sort_keys=True, default=repr)

@@ -1,0 +1,171 @@
+"""The result store: what backends and clients need of it, and how one is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+
+from checkmaite_core.plugins import RESULT_STORES, load_plugin
+from checkmaite_core.provenance import Provenance
+from checkmaite_core.record import TableRows
+from checkmaite_core.reference import CapabilityRunRef
+from checkmaite_core.report import ArtifactReport, InlineTextReport
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = [
+    "AnalyticsStoreConfig",
+    "CommitReceipt",
+    "ResultStore",
+    "ResultStorePlugin",
+    "RunBundle",
+    "open_result_store",
+]
+
+
+class AnalyticsStoreConfig(BaseModel):
+    """Where results go.
+
+    Attributes:
+        backend: Name of an installed result store; ``parquet`` is the one we ship.
+        uri: A folder or an object-store prefix. A relative path is made absolute when a backend is configured.
+        storage_options: Passed on to the storage connector as they are (JSON values); never logged, stored or shown.
+    """
+
+    # Validation errors show the offending input by default, and that may be a secret.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    backend: str = "parquet"
+    uri: str = Field(min_length=1)
+    storage_options: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
+
+    @field_validator("uri")
+    @classmethod
+    def _no_credentials(cls, uri: str) -> str:
+        parts = urlsplit(uri)
+        if "://" in uri and (parts.password is not None or parts.query):
+            # The text of the URI stays out of the message: it holds the secret.
+            raise ValueError("the URI carries credentials or a query; put them into storage_options")
+        return uri
+
+
+@dataclass(frozen=True, slots=True)
+class RunBundle:
+    """Everything of one run that is committed together.
+
+    Attributes:
+        event_id: Key of the commit.
+        reference: The reference that the job will return.
+        provenance: Where the run comes from.
+        config: The run's configuration as JSON text.
+        tables: The records, by table; names checked.
+    """
+
+    event_id: str
+    reference: CapabilityRunRef
+    provenance: Provenance
+    config: str
+    tables: tuple[TableRows, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReceipt:
+    """What became of a commit.
+
+    Attributes:
+        event_id: Key of the commit.
+        created: Whether this call made it; False when the same event had been committed before.
+        reference: The reference that is in the store: this call's, or the earlier one's.
+    """
+
+    event_id: str
+    created: bool
+    reference: CapabilityRunRef
+
+
+@runtime_checkable
+class ResultStore(Protocol):
+    """Durable results. Every implementation passes ``checkmaite_core.testing.ResultStoreSuite``.
+
+    The commit is one atomic put at the event's key. Whoever puts there first wins: a bundle, or the
+    marker that :meth:`settle` leaves.
+    """
+
+    @property
+    def uri(self) -> str:
+        """The store's location, absolute, without credentials."""
+        ...
+
+    def commit(self, bundle: RunBundle) -> CommitReceipt:
+        """Make the run's results durable and visible, all or nothing.
+
+        Raises:
+            SchemaError: A column's type differs from the one it was registered with.
+            EventAbandonedError: The event was settled as not completed.
+            StoreError: It could not be written; nothing of it is visible.
+        """
+        ...
+
+    def settle(self, event_id: str) -> CapabilityRunRef | None:
+        """Decide, once and for all, whether the event was committed.
+
+        Returns:
+            The reference if it was. Otherwise None, and the event can no longer be committed.
+        """
+        ...
+
+    def put_report(self, event_id: str, report: InlineTextReport) -> ArtifactReport:
+        """Keep a large report as an object of its own, before the commit. Idempotent by event and content."""
+        ...
+
+    def write(self, run: Any, provenance: Provenance | None = None) -> CommitReceipt:
+        """Store a run made without a job; its key is the run_uid, so a repeat changes nothing."""
+        ...
+
+    def query(self, sql: str) -> pyarrow.Table:
+        """Answer one SQL statement from the newest event of every run."""
+        ...
+
+    def tables(self) -> list[str]:
+        """Names of all tables, sorted; ``runs`` is always one."""
+        ...
+
+    def schema(self, table: str) -> dict[str, str]:
+        """Type of each column by name (values of ``ScalarType``)."""
+        ...
+
+    def files(self, table: str) -> list[str]:
+        """The Parquet files that hold the table's folded rows, as full URIs."""
+        ...
+
+    def read_report(self, reference: CapabilityRunRef) -> str | None:
+        """The text of a run's report, wherever it lies; None if it has none."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections; the data is not touched."""
+        ...
+
+
+class ResultStorePlugin(Protocol):
+    """What the entry point group ``checkmaite.result_stores`` names."""
+
+    def open(self, uri: str, storage_options: Mapping[str, Any]) -> ResultStore:
+        """Open the store for reading and writing; nothing is created before the first write."""
+        ...
+
+
+def open_result_store(config: AnalyticsStoreConfig) -> ResultStore:
+    """Open the store that ``config`` names.
+
+    Raises:
+        PluginError: The backend is not installed or cannot be loaded.
+        StoreError: The location cannot be used.
+    """
+    plugin: ResultStorePlugin = load_plugin(RESULT_STORES, config.backend)
+    return plugin.open(config.uri, config.storage_options)

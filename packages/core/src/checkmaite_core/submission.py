@@ -1,0 +1,169 @@
+"""Submissions: work that has been checked and is ready to be handed to a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from checkmaite_core.capability import Capability, CapabilityLike
+from checkmaite_core.deployment import Environment, describe_environment
+from checkmaite_core.errors import InvalidCapabilityError, PayloadError, SubmissionError
+from checkmaite_core.inputs import Inputs, label
+from checkmaite_core.naming import new_job_id
+from checkmaite_core.provenance import Provenance, resolve_provenance, utc_now
+from checkmaite_core.resources import Resources
+from checkmaite_core.store import AnalyticsStoreConfig
+
+__all__ = ["Payload", "Submission", "WorkOrder", "prepare_submission"]
+
+DEFAULT_RESOURCES = Resources(num_cpus=1)
+
+
+class WorkOrder(BaseModel):
+    """What a worker must know before it unpickles anything. Travels as JSON.
+
+    Attributes:
+        job_id: The job, and the key of its commit.
+        capability_id: What is to be run.
+        report_threshold: Passed to ``collect_md_report``.
+        provenance: Where the run comes from.
+        store: Where its results go.
+        environment: The client's environment, to compare with the worker's.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    job_id: str
+    capability_id: str
+    report_threshold: float
+    provenance: Provenance
+    store: AnalyticsStoreConfig
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What is pickled: the user's objects and nothing else."""
+
+    capability: Any
+    inputs: Inputs
+    config: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Checked work.
+
+    Attributes:
+        order: What the worker reads first.
+        payload: The user's objects, not pickled yet.
+        name: A name for people.
+        resources: What the job asks for, complete.
+        submitted_at: When it was submitted (UTC).
+    """
+
+    order: WorkOrder
+    payload: Payload
+    name: str
+    resources: Resources
+    submitted_at: datetime
+
+    def pickle(self, dumps: Callable[[Any], bytes]) -> bytes:
+        """The payload as bytes.
+
+        Args:
+            dumps: Such as ``ray.cloudpickle.dumps``.
+
+        Raises:
+            PayloadError: Something in it cannot be pickled; the message names which part.
+        """
+        try:
+            return dumps(self.payload)
+        except Exception as error:  # pickling runs the user's __reduce__: anything can be raised, all is reported
+            part = _culprit(self.payload, dumps)
+            raise PayloadError(
+                f"job {self.name!r}: {part} cannot be sent to a worker: {type(error).__name__}: {error}",
+                hint="Locks, open files, connections and generators do not travel: make them inside run(), or pass "
+                "data by reference with DatasetRef and ModelRef.",
+            ) from error
+
+
+def _culprit(payload: Payload, dumps: Callable[[Any], bytes]) -> str:
+    parts: dict[str, Any] = {"the capability": payload.capability, "the config": payload.config}
+    for kind in ("models", "datasets", "metrics"):
+        for position, value in enumerate(getattr(payload.inputs, kind)):
+            parts[f"{kind}[{position}] ({type(value).__qualname__})"] = value
+    for part, value in parts.items():
+        try:
+            dumps(value)
+        except Exception:  # found: the caller reports the error it already has under this name
+            return part
+    return "the work"
+
+
+def prepare_submission(
+    capability: Any,
+    *,
+    models: Sequence[Any] | None,
+    datasets: Sequence[Any] | None,
+    metrics: Sequence[Any] | None,
+    config: Any,
+    name: str | None,
+    resources: Resources | Mapping[str, Any] | None,
+    report_threshold: float,
+    backend: str,
+    store: AnalyticsStoreConfig,
+) -> Submission:
+    """Check work before anything is started.
+
+    Raises:
+        InvalidCapabilityError: The object is not a capability, or its inputs do not fit it.
+        SubmissionError: The demand or another argument cannot be understood.
+    """
+    capability_id = _capability_id(capability)
+    inputs = Inputs.of(models, datasets, metrics)
+    if isinstance(capability, Capability):
+        capability.check(inputs, config)
+    if isinstance(report_threshold, bool) or not isinstance(report_threshold, int | float):
+        raise SubmissionError(
+            f"report_threshold is {report_threshold!r}, not a number.", hint="Pass a score, such as 0.5."
+        )
+    demand = Resources.parse(resources, "submit_capability")
+    demand = demand.over(Resources.parse(getattr(config, "resources", None), "the config"))
+    demand = demand.over(Resources.parse(getattr(capability, "resources", None), "the capability"))
+    demand = demand.over(DEFAULT_RESOURCES)
+    job_id, now = new_job_id(), utc_now()
+    provenance = resolve_provenance().model_copy(update={"job_id": job_id, "backend": backend, "submitted_at": now})
+    order = WorkOrder(
+        job_id=job_id,
+        capability_id=capability_id,
+        report_threshold=report_threshold,
+        provenance=provenance,
+        store=store,
+        environment=describe_environment(type(capability).__module__),
+    )
+    return Submission(order, Payload(capability, inputs, config), name or _name(capability, inputs), demand, now)
+
+
+def _capability_id(capability: Any) -> str:
+    if isinstance(capability, type):
+        raise InvalidCapabilityError(
+            f"{capability.__qualname__} is a class.", hint=f"Pass an instance: {capability.__qualname__}()."
+        )
+    own = getattr(capability, "id", None)
+    if not isinstance(own, str) or not own or not isinstance(capability, CapabilityLike):
+        raise InvalidCapabilityError(
+            f"a {type(capability).__qualname__} is not a capability: it lacks "
+            + ("run()." if isinstance(own, str) and own else "an id (a string)."),
+            hint="Anything with an id and run(models=, datasets=, metrics=, config=, use_cache=False) is one.",
+        )
+    return own
+
+
+def _name(capability: Any, inputs: Inputs) -> str:
+    """A name for people, such as ``ModelEvaluation(resnet-18, digits)``."""
+    return f"{type(capability).__name__}({', '.join(map(label, (*inputs.models, *inputs.datasets)))})"

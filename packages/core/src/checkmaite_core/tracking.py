@@ -1,0 +1,154 @@
+"""Jobs of a backend that is told of every change in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from checkmaite_core.errors import ConfigurationError
+from checkmaite_core.job import Job, JobPage, JobStatus, JobView, Progress
+from checkmaite_core.outcome import Outcome
+
+__all__ = ["TrackedJob", "page_of"]
+
+
+class TrackedJob(Job):
+    """A job whose state lives in this process. Safe to use from any thread.
+
+    The status only moves forward, and the first end wins: whatever comes later changes nothing.
+
+    Args:
+        job_id: Its id.
+        name: A name for people.
+        created_at: When it was submitted (UTC).
+        canceller: Called once, when cancellation is first asked for while the job has not ended.
+    """
+
+    def __init__(self, job_id: str, name: str, created_at: datetime, canceller: Callable[[TrackedJob], None]) -> None:
+        super().__init__(job_id, name, created_at)
+        self._canceller = canceller
+        self._changed = threading.Condition()
+        self._view = JobView()
+        self._callbacks: list[Callable[[Job], None]] = []
+        self._cancel_requested = False
+
+    def view(self) -> JobView:
+        return self._view
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody has asked for it to be cancelled."""
+        return self._cancel_requested
+
+    def wait(self, timeout: float | None = None) -> JobStatus:
+        with self._changed:
+            self._changed.wait_for(lambda: self._view.status.is_terminal, timeout)
+            return self._view.status
+
+    def cancel(self) -> bool:
+        with self._changed:
+            if self._view.status.is_terminal:
+                return False
+            first = not self._cancel_requested
+            self._cancel_requested = True
+        if first:
+            self._canceller(self)
+        return True
+
+    def add_done_callback(self, callback: Callable[[Job], None]) -> None:
+        with self._changed:
+            if not self._view.status.is_terminal:
+                self._callbacks.append(callback)
+                return
+        callback(self)
+
+    def mark_running(self, started_at: datetime) -> None:
+        """A worker has begun (again, if it is a retry)."""
+        self._update(status=JobStatus.RUNNING, started_at=started_at, pending_reason=None)
+
+    def mark_pending(self, reason: str | None) -> None:
+        """Say why the job waits; it stays PENDING. Without effect once it runs."""
+        with self._changed:
+            if self._view.status is JobStatus.PENDING:
+                self._view = replace(self._view, pending_reason=reason)
+
+    def set_progress(self, progress: Progress) -> None:
+        """The running code has said how far it is."""
+        self._update(progress=progress)
+
+    def finish(self, outcome: Outcome) -> bool:
+        """End the job.
+
+        Returns:
+            False if it had ended before; then nothing changes.
+        """
+        ended = self._update(
+            status=outcome.status,
+            started_at=outcome.started_at or self._view.started_at,
+            finished_at=outcome.finished_at,
+            pending_reason=None,
+            failure=outcome.failure,
+            reference=outcome.reference,
+        )
+        if ended:
+            with self._changed:
+                callbacks, self._callbacks = self._callbacks, []
+                self._changed.notify_all()
+            for callback in callbacks:
+                callback(self)
+        return ended
+
+    def _update(self, **changes: object) -> bool:
+        with self._changed:
+            if self._view.status.is_terminal:
+                return False
+            self._view = replace(self._view, **changes)  # type: ignore[arg-type]
+            return True
+
+
+def page_of(
+    jobs: Iterable[Job],
+    *,
+    status: JobStatus | str | None,
+    name: str | None,
+    since: datetime | None,
+    limit: int,
+    cursor: str | None,
+) -> JobPage:
+    """Filter and page jobs given in the order of their submission; newest first.
+
+    Args:
+        jobs: All jobs, oldest first.
+        status: Only those that are so now.
+        name: Only those with exactly this name.
+        since: Only those submitted at or after this time (aware).
+        limit: Most jobs on the page.
+        cursor: ``next_cursor`` of the page before. It names a position in the order of submission, so pages
+            neither repeat nor skip a job while others arrive.
+
+    Raises:
+        ConfigurationError: A filter cannot be understood.
+    """
+    if limit < 1:
+        raise ConfigurationError(f"limit={limit} asks for no jobs.", hint="Pass a limit of 1 or more.")
+    if since is not None and since.tzinfo is None:
+        raise ConfigurationError(
+            f"since={since.isoformat()} has no time zone.", hint="Use datetime.now(timezone.utc) and arithmetic on it."
+        )
+    if status is not None and status not in set(JobStatus):
+        raise ConfigurationError(f"{status!r} is no job status.", hint=f"Use one of {', '.join(JobStatus)}.")
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit()):
+        raise ConfigurationError(f"cursor {cursor!r} is not one of ours.", hint="Pass a JobPage's next_cursor.")
+    numbered = list(enumerate(jobs))
+    page: list[Job] = []
+    for position, job in reversed(numbered):
+        if cursor is not None and position >= int(cursor):
+            continue
+        if len(page) == limit:
+            return JobPage(page, next_cursor=str(position + 1))
+        wanted = (status is None or job.status == status) and (name is None or job.name == name)
+        if wanted and (since is None or job.created_at >= since):
+            page.append(job)
+    return JobPage(page)
