@@ -8,13 +8,15 @@ import subprocess
 from pathlib import Path
 
 DEMO = "pip install uv && uv run checkmaite demo"
+DEMO_WITH_PIPX = "pipx run uv run checkmaite demo"
 TESTS = "pip install uv && uv run nox"
+TESTS_WITH_PIPX = "pipx run uv run nox"
 
 
 def test_the_readme_has_the_two_commands(root: Path) -> None:
     blocks = re.findall(r"```bash\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    assert [line for line in lines if line.startswith("pip install")] == [DEMO, TESTS]
+    assert [line for line in lines if line.startswith("pip")] == [DEMO, DEMO_WITH_PIPX, TESTS, TESTS_WITH_PIPX]
 
 
 def test_ci_runs_the_command_for_the_tests_that_the_readme_shows(root: Path, tmp_path: Path) -> None:
