@@ -16,6 +16,7 @@
     │   ├── PayloadError                    the work cannot be pickled, or not read back
     │   ├── ResourceDemandError             no node can ever meet the demand
     │   └── BackpressureError               too much is queued; ``retry_after`` says when to come back
+    ├── InputContractError                  a model, dataset or metric does not do what its protocol says
     ├── RunContractError                    what a capability returned breaks the run contract
     ├── JobError                            the outcome of one job
     │   ├── JobFailedError                  ``failure`` says how
@@ -66,6 +67,7 @@ __all__ = [
     "CorruptObjectError",
     "DeploymentError",
     "EventAbandonedError",
+    "InputContractError",
     "InvalidCapabilityError",
     "JobCancelledError",
     "JobError",
@@ -190,6 +192,10 @@ class BackpressureError(SubmissionError):
     def __init__(self, message: str, *, hint: str, retry_after: float) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class InputContractError(CheckmaiteError):
+    """A model, dataset or metric does not do what its protocol says; found while the capability ran."""
 
 
 class RunContractError(CheckmaiteError):
