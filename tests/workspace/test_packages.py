@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 ONLY_IN: dict[str, dict[str, set[str]]] = {
     "core": {"testing": {"pytest", "hypothesis"}},
-    "cli": {"demo": {"checkmaite_capabilities", "maite", "numpy", "sklearn"}},
+    "cli": {"demo": {"checkmaite_capabilities", "maite", "numpy", "scipy", "sklearn"}},
 }
 """What a subpackage that belongs to an extra may import as well."""
 
