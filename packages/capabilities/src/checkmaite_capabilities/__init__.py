@@ -1,1 +1,23 @@
-"""Placeholder."""
+"""Capabilities for image classifiers and datasets behind MAITE's protocols; they need numpy alone."""
+
+from checkmaite_capabilities.model_evaluation import ModelEvaluation, ModelEvaluationConfig, ModelEvaluationRun
+from checkmaite_capabilities.perturbations import (
+    GaussianBlur,
+    GaussianNoise,
+    Occlusion,
+    Perturbation,
+    PerturbedDataset,
+    Rotation,
+)
+
+__all__ = [
+    "GaussianBlur",
+    "GaussianNoise",
+    "ModelEvaluation",
+    "ModelEvaluationConfig",
+    "ModelEvaluationRun",
+    "Occlusion",
+    "Perturbation",
+    "PerturbedDataset",
+    "Rotation",
+]
