@@ -1,0 +1,211 @@
+r"""Bundles and markers: what lies at an event's key.
+
+A bundle is one line of text, one line of JSON and the tables' bytes:
+
+    checkmaite-run 1 <bytes of the JSON line> <SHA-256 of the JSON line>\n
+    <the header: what the run is, and size and SHA-256 of each table>\n
+    <the tables, one after the other: an Arrow IPC schema message and one record batch message each>
+
+The marker of an abandoned event is the same with another header and no tables. The bytes are taken as
+untrusted: every length and checksum is checked before anything is made of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from checkmaite_analytics_store._columns import encode_table
+from checkmaite_analytics_store._sealed import corrupt
+from checkmaite_core.errors import RunContractError
+from checkmaite_core.naming import check_event_id, check_run_uid, check_table_name
+from checkmaite_core.provenance import Provenance
+from checkmaite_core.record import ScalarType
+from checkmaite_core.reference import CapabilityRunRef
+from checkmaite_core.store import RunBundle
+
+__all__ = ["Abandoned", "StoredRun", "StoredTable", "decode", "encode_bundle", "encode_marker"]
+
+_PREAMBLE = re.compile(rb"checkmaite-run 1 ([1-9][0-9]{0,9}) ([0-9a-f]{64})\n")
+_MAX_PREAMBLE = 128
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class _TableHeader(_Strict):
+    name: str
+    columns: tuple[tuple[str, ScalarType], ...]
+    rows: Annotated[int, Field(ge=0)]
+    schema_size: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _RunHeader(_Strict):
+    kind: Literal["run"] = "run"
+    event_id: str
+    reference: CapabilityRunRef
+    provenance: Provenance
+    config: str
+    tables: tuple[_TableHeader, ...]
+
+
+class _MarkerHeader(_Strict):
+    kind: Literal["abandoned"] = "abandoned"
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTable:
+    """One table of a bundle, its bytes checked but not yet decoded.
+
+    Attributes:
+        name: The table.
+        columns: The record's columns, without ``event_id`` and ``run_uid``.
+        rows: Number of rows.
+        schema: The Arrow IPC schema message.
+        batch: The Arrow IPC record batch message.
+    """
+
+    name: str
+    columns: dict[str, ScalarType]
+    rows: int
+    schema: bytes
+    batch: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A decoded bundle."""
+
+    event_id: str
+    reference: CapabilityRunRef
+    provenance: Provenance
+    config: str
+    tables: tuple[StoredTable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A decoded marker: the event was settled as not committed."""
+
+    event_id: str
+
+
+def encode_bundle(bundle: RunBundle) -> bytes:
+    """The bytes of a run's bundle.
+
+    Raises:
+        SchemaError: A value does not fit its column.
+    """
+    headers, blobs = [], []
+    for rows in bundle.tables:
+        columns = {name: kind for name, kind in rows.columns.items() if name != "run_uid"}
+        schema, batch = encode_table(rows.table, columns, rows.rows)
+        blob = schema + batch
+        headers.append(
+            _TableHeader(
+                name=rows.table,
+                columns=tuple(columns.items()),
+                rows=len(rows.rows),
+                schema_size=len(schema),
+                size=len(blob),
+                sha256=hashlib.sha256(blob).hexdigest(),
+            )
+        )
+        blobs.append(blob)
+    header = _RunHeader(
+        event_id=bundle.event_id,
+        reference=bundle.reference,
+        provenance=bundle.provenance,
+        config=bundle.config,
+        tables=tuple(headers),
+    )
+    return _assemble(header, blobs)
+
+
+def encode_marker(event_id: str) -> bytes:
+    """The bytes of the marker of an abandoned event."""
+    return _assemble(_MarkerHeader(event_id=event_id), ())
+
+
+def _assemble(header: BaseModel, blobs: Sequence[bytes]) -> bytes:
+    text = header.model_dump_json().encode() + b"\n"
+    preamble = f"checkmaite-run 1 {len(text)} {hashlib.sha256(text).hexdigest()}\n".encode()
+    return b"".join((preamble, text, *blobs))
+
+
+def decode(data: bytes, event_id: str, uri: str) -> StoredRun | Abandoned:
+    """Decode what lies at the key of ``event_id``.
+
+    Raises:
+        CorruptObjectError: The bytes are not exactly what was written there.
+    """
+    preamble = _PREAMBLE.match(data[:_MAX_PREAMBLE])
+    if preamble is None:
+        raise corrupt(uri, "it is empty" if not data else "it does not begin as a bundle does")
+    start = preamble.end()
+    end = start + int(preamble[1])
+    text = data[start:end]
+    if hashlib.sha256(text).hexdigest().encode() != preamble[2]:
+        raise corrupt(uri, "the header's checksum does not fit" if len(data) >= end else "it is cut short")
+    if text.startswith(b'{"kind":"abandoned"'):
+        marker = _parse(_MarkerHeader, text, uri)
+        _check_identity(marker.event_id, event_id, uri)
+        if len(data) != end:
+            raise corrupt(uri, "a marker has no tables, but bytes follow it")
+        return Abandoned(event_id)
+    header = _parse(_RunHeader, text, uri)
+    _check_identity(header.event_id, event_id, uri)
+    _check_identity(header.reference.event_id, event_id, uri)
+    if len(data) != end + sum(table.size for table in header.tables):
+        raise corrupt(uri, f"it has {len(data)} bytes, not the number that its header says")
+    tables = []
+    try:
+        check_run_uid(header.reference.run_uid)
+        for table in header.tables:
+            check_table_name(table.name)
+            tables.append(_table(table, data[end : end + table.size], uri))
+            end += table.size
+    except RunContractError as error:
+        raise corrupt(uri, error.message) from error
+    if len({table.name for table in tables}) != len(tables):
+        raise corrupt(uri, "it holds a table twice")
+    return StoredRun(event_id, header.reference, header.provenance, header.config, tuple(tables))
+
+
+HeaderT = TypeVar("HeaderT", bound=BaseModel)
+
+
+def _parse(kind: type[HeaderT], text: bytes, uri: str) -> HeaderT:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise corrupt(uri, f"its header cannot be used ({place}: {first['msg']})") from error
+
+
+def _check_identity(found: str, event_id: str, uri: str) -> None:
+    if found != check_event_id(event_id):
+        raise corrupt(uri, f"it is the object of another event, {found!r}")
+
+
+def _table(header: _TableHeader, blob: bytes, uri: str) -> StoredTable:
+    if hashlib.sha256(blob).hexdigest() != header.sha256:
+        raise corrupt(uri, f"the checksum of its table {header.name!r} does not fit")
+    columns = dict(header.columns)
+    if (
+        header.schema_size > header.size
+        or len(columns) != len(header.columns)
+        or not columns.keys().isdisjoint(("event_id", "run_uid"))
+    ):
+        raise corrupt(uri, f"the header of its table {header.name!r} contradicts itself")
+    return StoredTable(header.name, columns, header.rows, blob[: header.schema_size], blob[header.schema_size :])

@@ -1,0 +1,110 @@
+"""The commit point: one put at the event's key, and what it means to find it taken."""
+
+from __future__ import annotations
+
+from checkmaite_analytics_store._bundle import Abandoned, StoredRun, encode_bundle, encode_marker
+from checkmaite_analytics_store._folded import FoldedReader
+from checkmaite_analytics_store._format import StoreFormat
+from checkmaite_analytics_store._inbox import Inbox
+from checkmaite_analytics_store._index import EventState
+from checkmaite_analytics_store._layout import inbox_key
+from checkmaite_analytics_store._manifest import ManifestReader
+from checkmaite_analytics_store._schemas import SchemaRegistry
+from checkmaite_analytics_store._sealed import corrupt
+from checkmaite_core.errors import EventAbandonedError, ObjectExistsError, ObjectNotFoundError
+from checkmaite_core.reference import CapabilityRunRef
+from checkmaite_core.store import CommitReceipt, RunBundle
+from checkmaite_storage import ObjectStore
+
+__all__ = ["Committer"]
+
+
+class Committer:
+    """Commits and settles events. Safe for several threads."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        store_format: StoreFormat,
+        schemas: SchemaRegistry,
+        inbox: Inbox,
+        manifests: ManifestReader,
+        reader: FoldedReader,
+    ) -> None:
+        self._objects = objects
+        self._format = store_format
+        self._schemas = schemas
+        self._inbox = inbox
+        self._manifests = manifests
+        self._reader = reader
+
+    def commit(self, bundle: RunBundle) -> CommitReceipt:
+        """See :meth:`AnalyticsStore.commit`."""
+        key = inbox_key(bundle.event_id)
+        data = encode_bundle(bundle)
+        self._format.found()
+        for table in bundle.tables:
+            columns = {name: kind for name, kind in table.columns.items() if name != "run_uid"}
+            self._schemas.register(table.table, columns)
+        index = self._manifests.known_index()
+        if index is None:
+            index = self._manifests.index(self._manifests.newest())  # once per process, while it learns the schema
+        while bundle.event_id not in index:
+            try:
+                self._objects.put_if_absent(key, data)
+            except ObjectExistsError:
+                try:
+                    found = self._inbox.read(bundle.event_id)
+                except ObjectNotFoundError:
+                    # It was folded and removed between the two looks, so the index has it - or someone removed it.
+                    index = self._manifests.index(self._manifests.newest())
+                    continue
+                return CommitReceipt(bundle.event_id, created=False, reference=self._committed(found))
+            return CommitReceipt(bundle.event_id, created=True, reference=bundle.reference)
+        reference = self._folded_reference(bundle.event_id)
+        if reference is None:
+            raise _abandoned(bundle.event_id)
+        return CommitReceipt(bundle.event_id, created=False, reference=reference)
+
+    def settle(self, event_id: str) -> CapabilityRunRef | None:
+        """See :meth:`AnalyticsStore.settle`."""
+        key = inbox_key(event_id)
+        self._format.found()
+        while True:
+            try:
+                self._objects.put_if_absent(key, encode_marker(event_id))
+            except ObjectExistsError:
+                try:
+                    found = self._inbox.read(event_id)
+                except ObjectNotFoundError:
+                    if event_id not in self._manifests.index(self._manifests.newest()):
+                        continue  # somebody removed it by hand
+                else:
+                    return found.reference if isinstance(found, StoredRun) else None
+            # The index is read after the put: a run that was folded and removed before it is in there.
+            return self._folded_reference(event_id)
+
+    def _committed(self, found: StoredRun | Abandoned) -> CapabilityRunRef:
+        if isinstance(found, Abandoned):
+            raise _abandoned(found.event_id)
+        return found.reference
+
+    def _folded_reference(self, event_id: str) -> CapabilityRunRef | None:
+        """The reference of an event that the newest manifest has as folded; None for any other."""
+        manifest = self._manifests.newest()
+        if manifest is None or self._manifests.index(manifest).state(event_id) is not EventState.FOLDED:
+            return None
+        reference = self._reader.reference(manifest, event_id)
+        if reference is None:
+            raise corrupt(
+                f"{self._objects.uri}/tables/_references", f"event {event_id!r} is folded, but has no reference there"
+            )
+        return reference
+
+
+def _abandoned(event_id: str) -> EventAbandonedError:
+    return EventAbandonedError(
+        f"event {event_id!r} was settled as not completed, so its results can no longer be stored.",
+        hint="Nothing is to be done for this attempt: its job has already ended as failed, cancelled or lost. "
+        "Submit the work again if the results are wanted.",
+    )

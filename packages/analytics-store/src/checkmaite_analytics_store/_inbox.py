@@ -1,0 +1,176 @@
+"""The inbox: reading single events, and the whole of it beside a manifest as one consistent moment."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+
+from checkmaite_analytics_store._bundle import Abandoned, StoredRun, decode
+from checkmaite_analytics_store._index import EventIndex
+from checkmaite_analytics_store._layout import INBOX, event_of_key, inbox_key
+from checkmaite_analytics_store._manifest import Manifest, ManifestReader, QuarantineEntry
+from checkmaite_analytics_store._schemas import SchemaRegistry
+from checkmaite_analytics_store._sealed import corrupt
+from checkmaite_core.errors import CorruptObjectError, ObjectNotFoundError
+from checkmaite_storage import ObjectInfo, ObjectStore
+
+__all__ = ["Inbox", "Snapshot", "TailEvent", "TailListing", "why"]
+
+
+@dataclass(frozen=True, slots=True)
+class TailEvent:
+    """One event that is not folded yet.
+
+    Attributes:
+        event_id: The event.
+        committed_at: When its object was made, by the server's clock.
+        content: Its bundle, or the marker of an abandoned one.
+    """
+
+    event_id: str
+    committed_at: datetime
+    content: StoredRun | Abandoned
+
+
+@dataclass(frozen=True, slots=True)
+class TailListing:
+    """What the inbox held that the newest manifest had not.
+
+    Attributes:
+        manifest: The newest manifest, read after the inbox was listed; None if there is none.
+        index: Its index.
+        tail: Inbox objects of events that the index does not have.
+        stale: Inbox objects of events that it has: folded ones that wait for their deletion, and stragglers.
+    """
+
+    manifest: Manifest | None
+    index: EventIndex
+    tail: tuple[ObjectInfo, ...]
+    stale: tuple[ObjectInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The store's content at one moment.
+
+    Attributes:
+        manifest: The folded part; None if nothing is folded.
+        tail: Runs that are not folded yet, by event id.
+        quarantined: Objects that answers have to leave out.
+    """
+
+    manifest: Manifest | None
+    tail: tuple[TailEvent, ...]
+    quarantined: tuple[QuarantineEntry, ...]
+
+    @property
+    def identity(self) -> tuple[int, tuple[str, ...]]:
+        """Equal for two snapshots of one store only if they hold the same."""
+        number = self.manifest.number if self.manifest else 0
+        return number, tuple(f"{event.event_id} {event.committed_at.isoformat()}" for event in self.tail)
+
+
+class Inbox:
+    """Reads events; remembers those that are not folded yet, since they never change. Safe for several threads."""
+
+    def __init__(self, objects: ObjectStore, manifests: ManifestReader, schemas: SchemaRegistry) -> None:
+        self._objects = objects
+        self._manifests = manifests
+        self._schemas = schemas
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[ObjectInfo, StoredRun | Abandoned]] = {}
+
+    def uri_of(self, event_id: str) -> str:
+        """Where an event's object lies."""
+        return f"{self._objects.uri}/{inbox_key(event_id)}"
+
+    def read(self, event_id: str) -> StoredRun | Abandoned:
+        """What lies at an event's key.
+
+        Raises:
+            ObjectNotFoundError: Nothing.
+            CorruptObjectError: Neither a bundle nor a marker of this event.
+        """
+        return decode(self._objects.get(inbox_key(event_id)), event_id, self.uri_of(event_id))
+
+    def list_tail(self) -> TailListing:
+        """List the inbox first and read the newest manifest then.
+
+        In the other order an event that is folded and deleted between the two would be in neither.
+        """
+        listed = [info for info in self._objects.list(INBOX) if event_of_key(info.key) is not None]
+        manifest = self._manifests.newest()
+        index = self._manifests.index(manifest)
+        tail: list[ObjectInfo] = []
+        stale: list[ObjectInfo] = []
+        for info in listed:
+            (stale if event_of_key(info.key) in index else tail).append(info)
+        return TailListing(manifest, index, tuple(tail), tuple(stale))
+
+    def load(self, info: ObjectInfo) -> TailEvent:
+        """Read one listed event, checked against the registered column types.
+
+        Raises:
+            ObjectNotFoundError: It is gone.
+            CorruptObjectError: It cannot be used.
+        """
+        event_id = event_of_key(info.key)
+        assert event_id is not None
+        with self._lock:
+            known = self._known.get(event_id)
+        if known is not None and known[0] == info:
+            return TailEvent(event_id, info.last_modified, known[1])
+        content = self.read(event_id)
+        if isinstance(content, StoredRun):
+            self._check_types(content)
+        with self._lock:
+            self._known[event_id] = info, content
+        return TailEvent(event_id, info.last_modified, content)
+
+    def snapshot(self) -> Snapshot:
+        """The store's content at one moment.
+
+        Raises:
+            CorruptObjectError: An object that is not quarantined cannot be read.
+        """
+        while True:
+            listing = self.list_tail()
+            quarantined = listing.manifest.quarantined if listing.manifest else ()
+            left_out = {entry.key for entry in quarantined}
+            events: list[TailEvent] = []
+            for info in listing.tail:
+                if info.key in left_out:
+                    continue
+                try:
+                    events.append(self.load(info))
+                except ObjectNotFoundError as error:
+                    number = listing.manifest.number if listing.manifest else 0
+                    if self._manifests.newest_number() != number:
+                        break  # it was folded and deleted while we read: look again
+                    raise corrupt(f"{self._objects.uri}/{info.key}", "it was listed, but is gone") from error
+            else:
+                self._forget_all_but(events)
+                return Snapshot(listing.manifest, tuple(events), quarantined)
+
+    def _check_types(self, run: StoredRun) -> None:
+        """A writer that skipped the registry must not give a column two types."""
+        for table in run.tables:
+            for name, kind in table.columns.items():
+                registered = self._schemas.type_of(table.name, name)
+                if registered is not kind:
+                    raise corrupt(
+                        self.uri_of(run.event_id),
+                        f"table {table.name!r}, column {name!r} is {kind}, but is registered as {registered}",
+                    )
+
+    def _forget_all_but(self, events: list[TailEvent]) -> None:
+        keep = {event.event_id for event in events}
+        with self._lock:
+            for event_id in [known for known in self._known if known not in keep]:
+                del self._known[event_id]
+
+
+def why(error: CorruptObjectError) -> str:
+    """The reason in an error of :func:`corrupt`, without the object's name."""
+    return error.message.partition(" is corrupt: ")[2].rstrip(".") or error.message

@@ -1,0 +1,96 @@
+"""Where everything lies: the keys below the store's location."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+from checkmaite_core.errors import RunContractError
+from checkmaite_core.naming import check_event_id
+
+__all__ = [
+    "FORMAT_KEY",
+    "FORMAT_VERSION",
+    "INBOX",
+    "INDEX",
+    "MANIFESTS",
+    "REFERENCES",
+    "REPORTS",
+    "RUNS",
+    "SCHEMAS",
+    "TABLES",
+    "column_of_key",
+    "event_of_key",
+    "inbox_key",
+    "index_key",
+    "manifest_key",
+    "manifest_number",
+    "schema_key",
+    "table_key",
+]
+
+FORMAT_VERSION = 1
+FORMAT_KEY = "store.json"
+INBOX = "inbox/"
+TABLES = "tables/"
+MANIFESTS = "manifests/"
+INDEX = "index/"
+SCHEMAS = "schemas/"
+REPORTS = "reports/"
+
+RUNS = "runs"
+"""The table with one row per event."""
+REFERENCES = "_references"
+"""Not a table for queries: the reference of every folded event, as JSON. No record's table can have this name."""
+
+_MANIFEST = re.compile(r"manifests/v([0-9]{10,15})\.json\Z")
+
+
+def inbox_key(event_id: str) -> str:
+    """Key of an event's bundle or marker."""
+    return f"{INBOX}{check_event_id(event_id)}.run"
+
+
+def event_of_key(key: str) -> str | None:
+    """The event of an inbox object, or None if the object is not one of ours."""
+    name = key.removeprefix(INBOX)
+    if name == key or not name.endswith(".run"):
+        return None
+    try:
+        return check_event_id(name.removesuffix(".run"))
+    except RunContractError:
+        return None
+
+
+def manifest_key(number: int) -> str:
+    """Key of a manifest."""
+    return f"{MANIFESTS}v{number:010d}.json"
+
+
+def manifest_number(key: str) -> int | None:
+    """The number in a manifest's key, or None if the object is not one of ours."""
+    match = _MANIFEST.match(key)
+    return int(match[1]) if match else None
+
+
+def table_key(table: str, fold: str) -> str:
+    """Key of the file that a fold writes for a table."""
+    return f"{TABLES}{table}/{fold}.parquet"
+
+
+def index_key(fold: str) -> str:
+    """Key of the index segment that a fold writes."""
+    return f"{INDEX}{fold}.txt"
+
+
+def schema_key(table: str, column: str) -> str:
+    """Key of a column's registration; the column is percent-encoded, as it may be any Python identifier."""
+    return f"{SCHEMAS}{table}/{quote(column, safe='')}.json"
+
+
+def column_of_key(key: str) -> tuple[str, str] | None:
+    """Table and column of a registration's key, or None if the object is not one of ours."""
+    parts = key.split("/")
+    if len(parts) != 3 or not parts[2].endswith(".json"):
+        return None
+    return parts[1], unquote(parts[2].removesuffix(".json"))

@@ -1,0 +1,181 @@
+"""Manifests: what has been folded, and the index of all events that have left the inbox."""
+
+from __future__ import annotations
+
+import threading
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from checkmaite_analytics_store._index import EventIndex, SegmentEntry, SegmentReader
+from checkmaite_analytics_store._layout import (
+    FORMAT_VERSION,
+    INBOX,
+    MANIFESTS,
+    RUNS,
+    TABLES,
+    manifest_key,
+    manifest_number,
+)
+from checkmaite_analytics_store._sealed import corrupt, seal, unseal
+from checkmaite_core.errors import ObjectNotFoundError, StorageError, StoreFormatError
+from checkmaite_core.record import ScalarType
+from checkmaite_storage import ObjectStore, check_key
+
+__all__ = ["FileEntry", "Manifest", "ManifestReader", "QuarantineEntry"]
+
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Size = Annotated[int, Field(ge=0)]
+
+
+def _file_key(key: str) -> str:
+    if not key.startswith((TABLES, INBOX)):
+        raise ValueError("the key is not one of a table's file or of an inbox object")
+    try:
+        return check_key(key)
+    except StorageError as error:
+        raise ValueError(error.message) from error
+
+
+_Key = Annotated[str, AfterValidator(_file_key)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileEntry(_Body):
+    """One Parquet file of folded rows.
+
+    Attributes:
+        key: Where it lies.
+        size: Bytes.
+        sha256: Digest in hex.
+        rows: Number of rows.
+        columns: Name and type of each column, in order.
+    """
+
+    key: _Key
+    size: _Size
+    sha256: _Digest
+    rows: _Size
+    columns: tuple[tuple[str, ScalarType], ...]
+
+
+class QuarantineEntry(_Body):
+    """An object that cannot be read, left where it lies and left out of answers.
+
+    Attributes:
+        key: Where it lies.
+        reason: Why it cannot be read.
+    """
+
+    key: _Key
+    reason: str
+
+
+class Manifest(_Body):
+    """The folded part of the store at one moment.
+
+    Attributes:
+        number: Its place in the sequence of manifests; never used twice.
+        writer: Random id of the fold that wrote it.
+        tables: The files of each table.
+        segments: The index of all folded and abandoned events.
+        quarantined: Objects that could not be read when it was written.
+    """
+
+    number: Annotated[int, Field(ge=1)]
+    writer: str
+    tables: dict[str, tuple[FileEntry, ...]]
+    segments: tuple[SegmentEntry, ...]
+    quarantined: tuple[QuarantineEntry, ...] = ()
+
+    def encode(self) -> bytes:
+        """The manifest's bytes."""
+        return seal("manifest", {"format": FORMAT_VERSION, **self.model_dump(mode="json")})
+
+    @classmethod
+    def decode(cls, data: bytes, number: int, uri: str) -> Manifest:
+        """Read back what :meth:`encode` made.
+
+        Raises:
+            CorruptObjectError: The bytes are not what was written at this number.
+            StoreFormatError: A newer version wrote it.
+        """
+        body = unseal("manifest", data, uri)
+        version = body.pop("format", None)
+        if version != FORMAT_VERSION:
+            raise StoreFormatError(
+                f"{uri} has format {version!r}; this version reads format {FORMAT_VERSION}.",
+                hint="Upgrade: pip install --upgrade checkmaite-analytics-store",
+            )
+        try:
+            manifest = cls.model_validate(body)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise corrupt(uri, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        if manifest.number != number:
+            raise corrupt(uri, f"it is manifest {manifest.number}")
+        return manifest
+
+    def files(self, table: str) -> tuple[FileEntry, ...]:
+        """The files of a table; none if it has not been folded."""
+        return self.tables.get(table, ())
+
+    @property
+    def runs(self) -> tuple[FileEntry, ...]:
+        """The files of the table ``runs``."""
+        return self.files(RUNS)
+
+
+class ManifestReader:
+    """Finds and reads manifests and their indexes; remembers the newest one. Safe for several threads."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self.segments = SegmentReader(objects)
+        self._lock = threading.Lock()
+        self._newest: Manifest | None = None
+
+    def newest_number(self) -> int:
+        """Number of the newest manifest; 0 if there is none."""
+        return max((manifest_number(info.key) or 0 for info in self._objects.list(MANIFESTS)), default=0)
+
+    def newest(self) -> Manifest | None:
+        """The newest manifest; None if nothing has been folded yet."""
+        number = self.newest_number()
+        if number == 0:
+            return None
+        with self._lock:
+            if self._newest is not None and self._newest.number == number:
+                return self._newest
+        manifest = self.read(number)
+        with self._lock:
+            if self._newest is None or self._newest.number < number:
+                self._newest = manifest
+        return manifest
+
+    def read(self, number: int) -> Manifest:
+        """One manifest.
+
+        Raises:
+            CorruptObjectError: It is listed but cannot be read.
+        """
+        key = manifest_key(number)
+        uri = f"{self._objects.uri}/{key}"
+        try:
+            data = self._objects.get(key)
+        except ObjectNotFoundError as error:
+            raise corrupt(uri, "it is gone, though manifests are never deleted") from error
+        return Manifest.decode(data, number, uri)
+
+    def index(self, manifest: Manifest | None) -> EventIndex:
+        """The index of a manifest; empty for None."""
+        return self.segments.index(manifest.segments if manifest else ())
+
+    def known_index(self) -> EventIndex | None:
+        """The index of the newest manifest that was read so far, with no request; None if none was."""
+        with self._lock:
+            manifest = self._newest
+        return self.index(manifest) if manifest else None

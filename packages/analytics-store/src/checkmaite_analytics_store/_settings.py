@@ -1,0 +1,31 @@
+"""The store's few settings, and its warning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DEFAULT_SETTINGS", "QuarantinedObjectWarning", "StoreSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How the store keeps itself in order. Every process that folds one store should use the same values.
+
+    Attributes:
+        grace: Seconds for which an inbox object stays after a manifest has listed its event, so that readers
+            and settlers at work find what they saw. Measured between timestamps of the store's server.
+        fold_limit: Seconds after which a fold no longer publishes: files that no manifest names may be
+            removed once they are a day old, and a fold must be done long before.
+        fold_batch: Events folded into one manifest at most; a longer inbox takes several.
+    """
+
+    grace: float = 15 * 60
+    fold_limit: float = 60 * 60
+    fold_batch: int = 20_000
+
+
+DEFAULT_SETTINGS = StoreSettings()
+
+
+class QuarantinedObjectWarning(UserWarning):
+    """A query's answer leaves out objects that cannot be read; the text names them."""

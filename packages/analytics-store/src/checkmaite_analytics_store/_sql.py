@@ -1,0 +1,219 @@
+"""SQL over a view of the store, through a DuckDB that can reach nothing else."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from checkmaite_analytics_store._folded import FoldedReader
+from checkmaite_analytics_store._layout import RUNS
+from checkmaite_analytics_store._manifest import FileEntry
+from checkmaite_analytics_store._types import SQL, arrow_schema
+from checkmaite_analytics_store._view import StoreView, TableView
+from checkmaite_core.errors import PluginNotFoundError, QueryError
+from checkmaite_core.record import ScalarType
+from checkmaite_storage import ObjectStore
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import duckdb
+
+__all__ = ["SqlEngine"]
+
+_SUPERSEDED = "_superseded"
+_GLOB_CHARACTERS = frozenset("*?[")
+
+
+class SqlEngine:
+    """Keeps one DuckDB connection per set of folded files. Queries of several threads take turns.
+
+    The connection reads the store's files and nothing else: no other file, no network, no extension, no Python
+    variable; its settings are locked. Only single SELECT statements run, so nothing is ever written.
+    """
+
+    def __init__(self, objects: ObjectStore, reader: FoldedReader) -> None:
+        self._objects = objects
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._allowed: frozenset[str] | None = None
+        self._identity: object = None
+
+    def query(self, view: StoreView, sql: str) -> pa.Table:
+        """Answer one SELECT statement.
+
+        Raises:
+            QueryError: The text is not one SELECT statement, or DuckDB refuses it.
+            CorruptObjectError: A folded file is damaged.
+            PluginNotFoundError: duckdb is not installed.
+        """
+        duckdb = _import_duckdb()
+        with self._lock:
+            connection = self._show(duckdb, view)
+            try:
+                statements = connection.extract_statements(sql)
+                if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                    raise QueryError(
+                        f"one SELECT statement can be asked, but this is {_describe(statements)}.",
+                        hint="Ask one question per call, such as: SELECT * FROM runs ORDER BY committed_at DESC. The "
+                        "store is changed through write() only.",
+                    )
+                return connection.sql(statements[0]).to_arrow_table()
+            except duckdb.Error as error:
+                raise _refused(error, view, self._objects.uri) from error
+
+    def close(self) -> None:
+        """Close the connection; the next query opens another one."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+        self._connection = self._scratch = self._allowed = self._identity = None
+
+    def _show(self, duckdb: ModuleType, view: StoreView) -> duckdb.DuckDBPyConnection:
+        if self._connection is not None and self._identity == view.identity:
+            return self._connection
+        entries = [entry for table in view.tables.values() for entry in table.files]
+        for entry in entries:
+            self._reader.check(entry)
+        allowed = frozenset(self._objects.path(entry.key) for entry in entries if self._is_native(entry))
+        if self._connection is None or allowed != self._allowed:
+            self._close()
+            self._connect(duckdb, allowed)
+        connection = self._connection
+        assert connection is not None
+        self._identity = None  # until all of it is in place
+        outdated = pa.table({"run_uid": pa.array(sorted(view.superseded), type=pa.string())})
+        connection.register(_SUPERSEDED, outdated)
+        for name, table in view.tables.items():
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {_name(name)} AS {self._select(name, table, view)}")
+        self._identity = view.identity
+        return connection
+
+    def _connect(self, duckdb: ModuleType, allowed: frozenset[str]) -> None:
+        connection = duckdb.connect(
+            ":memory:",
+            config={
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "allow_community_extensions": False,
+                "allow_unsigned_extensions": False,
+                "python_enable_replacements": False,
+            },
+        )
+        self._connection, self._allowed = connection, allowed
+        # Sorts larger than the memory spill here, and not into the working directory.
+        self._scratch = tempfile.TemporaryDirectory(prefix="checkmaite-sql-")
+        connection.execute(f"SET temp_directory = {_text(self._scratch.name)}")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET allowed_paths = [{', '.join(map(_text, sorted(allowed)))}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+
+    def _is_native(self, entry: FileEntry) -> bool:
+        """Whether DuckDB can open the file itself; it takes some characters of a path for a pattern."""
+        return self._objects.is_local and _GLOB_CHARACTERS.isdisjoint(self._objects.path(entry.key))
+
+    def _select(self, name: str, table: TableView, view: StoreView) -> str:
+        """A table as one SELECT: its files, grouped by their columns, and its rows in memory.
+
+        Every name and text that goes into it has passed through :func:`_name` or :func:`_text`.
+        """
+        connection = self._connection
+        assert connection is not None
+        groups: dict[tuple[tuple[str, ScalarType], ...], list[FileEntry]] = defaultdict(list)
+        for entry in table.files:
+            groups[entry.columns].append(entry)
+        parts = []
+        for position, (columns, entries) in enumerate(groups.items()):
+            native = all(map(self._is_native, entries))
+            source = self._native_source(entries) if native else self._dataset(f"_{name}_{position}", entries)
+            part = f"SELECT {_columns(table.columns, dict(columns))} FROM {source}"  # noqa: S608
+            outdated = f"run_uid IN (SELECT run_uid FROM {_SUPERSEDED})"  # noqa: S608
+            if view.superseded and name == RUNS:
+                part = f"SELECT * REPLACE (is_current AND NOT {outdated} AS is_current) FROM ({part})"  # noqa: S608
+            elif view.superseded:
+                part += f" WHERE NOT {outdated}"
+            parts.append(part)
+        if table.tail is not None and (table.tail.num_rows or not parts):
+            tail = f"_{name}_tail"
+            connection.register(tail, table.tail)
+            present = {field: table.columns[field] for field in table.tail.column_names}
+            parts.append(f"SELECT {_columns(table.columns, present)} FROM {_name(tail)}")  # noqa: S608
+        if not parts:
+            empty = f"_{name}_empty"
+            connection.register(empty, arrow_schema(table.columns).empty_table())
+            parts.append(f"SELECT * FROM {_name(empty)}")  # noqa: S608
+        return " UNION ALL ".join(parts)
+
+    def _native_source(self, entries: list[FileEntry]) -> str:
+        return f"read_parquet([{', '.join(_text(self._objects.path(entry.key)) for entry in entries)}])"
+
+    def _dataset(self, name: str, entries: list[FileEntry]) -> str:
+        import pyarrow.dataset
+
+        paths = [self._objects.path(entry.key) for entry in entries]
+        source = pyarrow.dataset.dataset(
+            paths,
+            schema=arrow_schema(dict(entries[0].columns)),
+            format="parquet",
+            filesystem=self._objects.filesystem,
+        )
+        assert self._connection is not None
+        self._connection.register(name, source)
+        return _name(name)
+
+
+def _columns(wanted: Mapping[str, ScalarType], present: Mapping[str, ScalarType]) -> str:
+    return ", ".join(
+        _name(name) if name in present else f"CAST(NULL AS {SQL[kind]}) AS {_name(name)}"
+        for name, kind in wanted.items()
+    )
+
+
+def _name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _import_duckdb() -> ModuleType:
+    try:
+        import duckdb
+    except ModuleNotFoundError as error:
+        if error.name != "duckdb":
+            raise
+        raise PluginNotFoundError(
+            "SQL needs duckdb, which is not installed here.",
+            hint='Install it: pip install "checkmaite-analytics-store[sql]"',
+        ) from error
+    return duckdb
+
+
+def _describe(statements: list[duckdb.Statement]) -> str:
+    if not statements:
+        return "empty"
+    kinds = [str(statement.type).rpartition(".")[2] for statement in statements]
+    return kinds[0] if len(kinds) == 1 else f"{len(kinds)} statements ({', '.join(kinds)})"
+
+
+def _refused(error: Exception, view: StoreView, uri: str) -> QueryError:
+    names = ", ".join(sorted(view.tables))
+    if "CatalogException" in type(error).__name__ and len(view.tables) == 1:
+        hint = f"Nothing with records has been written to {uri} yet, so it has one table: {names}."
+    else:
+        hint = f"Tables: {names}. store.schema(table) gives the columns of each."
+    return QueryError(f"{type(error).__name__}: {error}".rstrip(), hint=hint)

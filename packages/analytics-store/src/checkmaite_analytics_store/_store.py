@@ -1,0 +1,252 @@
+"""The analytics store: what users and backends hold in their hands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from checkmaite_analytics_store._commit import Committer
+from checkmaite_analytics_store._fold import Folder, FoldReport
+from checkmaite_analytics_store._folded import FoldedReader
+from checkmaite_analytics_store._format import StoreFormat
+from checkmaite_analytics_store._inbox import Inbox
+from checkmaite_analytics_store._manifest import ManifestReader
+from checkmaite_analytics_store._reports import put_report, read_report
+from checkmaite_analytics_store._schemas import SchemaRegistry
+from checkmaite_analytics_store._settings import DEFAULT_SETTINGS, StoreSettings
+from checkmaite_analytics_store._sql import SqlEngine
+from checkmaite_analytics_store._verify import Verifier, VerifyReport
+from checkmaite_analytics_store._view import StoreView, TableView, ViewReader
+from checkmaite_core.errors import ConfigurationError, QueryError
+from checkmaite_core.naming import check_event_id
+from checkmaite_core.provenance import Provenance, resolve_provenance
+from checkmaite_core.reference import CapabilityRunRef
+from checkmaite_core.report import ArtifactReport, InlineTextReport
+from checkmaite_core.run import bundle_run
+from checkmaite_core.store import CommitReceipt, RunBundle
+from checkmaite_storage import open_object_store
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["AnalyticsStore", "ParquetStorePlugin"]
+
+
+class AnalyticsStore:
+    """Durable results of runs, written by any number of processes at once and asked in SQL.
+
+    Every table begins with ``event_id`` (the commit that a row came with) and ``run_uid``. The table ``runs`` has
+    one row per commit, the whole history; all other tables show, of each run, the rows of its newest commit:
+    the latest by the clock of the store's server, ties broken by event id. ``runs.is_current`` tells which they are.
+
+    An object may be used by several threads; opening creates nothing. Also a context manager.
+
+    Args:
+        uri: A folder, or a URI whose scheme an installed connector has.
+        storage_options: Passed on to the storage connector; never logged, stored or shown.
+        settings: How the store keeps itself in order.
+
+    Raises:
+        PluginError: The connector is not installed or cannot be loaded.
+        ConfigurationError: The location or an option cannot be used.
+    """
+
+    def __init__(
+        self,
+        uri: str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        settings: StoreSettings = DEFAULT_SETTINGS,
+    ) -> None:
+        objects = open_object_store(os.fspath(uri), storage_options)
+        self._objects = objects
+        self._settings = settings
+        self._has_options = bool(storage_options)
+        self._format = StoreFormat(objects)
+        schemas = SchemaRegistry(objects)
+        manifests = ManifestReader(objects)
+        reader = FoldedReader(objects)
+        inbox = Inbox(objects, manifests, schemas)
+        self._committer = Committer(objects, self._format, schemas, inbox, manifests, reader)
+        self._folder = Folder(objects, inbox, manifests, reader, settings)
+        self._views = ViewReader(inbox, reader, schemas)
+        self._sql = SqlEngine(objects, reader)
+
+    def __repr__(self) -> str:
+        return f"AnalyticsStore({self.uri!r})"
+
+    def __enter__(self) -> AnalyticsStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._has_options:
+            raise ConfigurationError(
+                f"the store at {self.uri} cannot be pickled: its storage_options would travel along.",
+                hint="Send the URI, and open the store where it is needed with options from that place.",
+            )
+        return (_reopen, (self.uri, self._settings))
+
+    @property
+    def uri(self) -> str:
+        """The store's location, absolute, without credentials."""
+        return self._objects.uri
+
+    def commit(self, bundle: RunBundle) -> CommitReceipt:
+        """Make a run's results durable and visible, all or nothing, with one put at the event's key.
+
+        Returns:
+            ``created=False`` and the stored reference if the event had been committed before. (An event that
+            another process folded, and removed from the inbox, since this one last looked counts as created here;
+            nothing is stored twice.)
+
+        Raises:
+            SchemaError: A column's type differs from the one it was registered with, or a value does not fit it.
+            EventAbandonedError: The event was settled as not completed.
+            CorruptObjectError: Something unreadable lies at the event's key.
+            StoreFormatError: Something else than a store lies at the location, or a store of another format.
+            StorageError: It could not be written; nothing of it is visible.
+        """
+        return self._committer.commit(bundle)
+
+    def settle(self, event_id: str) -> CapabilityRunRef | None:
+        """Decide, once and for all, whether an event was committed.
+
+        Returns:
+            Its reference if it was. Otherwise None, and it can no longer be committed.
+
+        Raises:
+            CorruptObjectError: Something unreadable lies at the event's key.
+            StorageError: The store could not be asked or written.
+        """
+        return self._committer.settle(event_id)
+
+    def put_report(self, event_id: str, report: InlineTextReport) -> ArtifactReport:
+        """Keep a large report as an object of its own, before the commit. Idempotent by event and content.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        check_event_id(event_id)
+        self._format.found()
+        return put_report(self._objects, event_id, report)
+
+    def read_report(self, reference: CapabilityRunRef) -> str | None:
+        """The text of a run's report, wherever in the store it lies; None if the run has none.
+
+        Raises:
+            StoreError: The report lies outside the store.
+            StorageError: It is gone, damaged or cannot be read.
+        """
+        return read_report(self._objects, reference.report)
+
+    def write(self, run: Any, provenance: Provenance | None = None) -> CommitReceipt:
+        """Store a run made without a job. Its key is the run_uid, so a repeat changes nothing.
+
+        Args:
+            run: Any run; see :class:`checkmaite_core.RunLike`.
+            provenance: Where it comes from; by default what ``configure_provenance`` and the environment say.
+
+        Raises:
+            RunContractError: It lacks something that a run must have.
+            StoreError: As for :meth:`commit`.
+        """
+        if provenance is None:
+            provenance = resolve_provenance()
+        event_id = getattr(run, "run_uid", None)
+        bundle = bundle_run(run, event_id=event_id, provenance=provenance, store_uri=self.uri)  # type: ignore[arg-type]
+        return self.commit(bundle)
+
+    def query(self, sql: str) -> pyarrow.Table:
+        """Answer one SELECT statement of DuckDB's SQL.
+
+        The statement sees the store's tables and nothing else: no file, network, extension or Python variable.
+        Times are UTC. A damaged object raises until :meth:`fold` has set it aside; then a
+        :class:`QuarantinedObjectWarning` names it.
+
+        Raises:
+            QueryError: The text is not one SELECT statement, or refers to something that does not exist.
+            CorruptObjectError: An object cannot be read; it is named.
+            PluginNotFoundError: duckdb is not installed.
+        """
+        view = self._view()
+        answer = self._sql.query(view, sql)
+        view.warn(self.uri)
+        return answer
+
+    def tables(self) -> list[str]:
+        """Names of all tables, sorted; ``runs`` is always one."""
+        return sorted(self._view().tables)
+
+    def schema(self, table: str) -> dict[str, str]:
+        """Type of each column by name (values of :class:`checkmaite_core.record.ScalarType`), in order.
+
+        Raises:
+            QueryError: There is no such table.
+        """
+        return {name: kind.value for name, kind in self._table(table).columns.items()}
+
+    def files(self, table: str) -> list[str]:
+        """The Parquet files that hold a table's folded rows, for any tool that reads Parquet.
+
+        Only this list is right: the folder can also hold files of unfinished folds, and of earlier ones. Rows that
+        are not folded yet are not in them; call :meth:`fold` first.
+
+        Returns:
+            Absolute paths on local disk, full URIs elsewhere.
+
+        Raises:
+            QueryError: There is no such table.
+        """
+        return [self._objects.address(entry.key) for entry in self._table(table).files]
+
+    def fold(self) -> FoldReport:
+        """Move what is new into Parquet files, and set damaged objects aside. May be called by anyone at any time.
+
+        Raises:
+            StoreError: It took too long to be published safely, or the store cannot be read or written.
+        """
+        if not self._format.exists():
+            return FoldReport(manifest=0, folded=0, abandoned=0, deleted=0, quarantined=())
+        return self._folder.fold()
+
+    def verify(self) -> VerifyReport:
+        """Read every object of the store and compare it with its checksum. Damage is reported, not raised.
+
+        Raises:
+            StorageError: The store cannot be reached or may not be read.
+        """
+        return Verifier(self._objects).verify()
+
+    def close(self) -> None:
+        """Let go of the query connection; the data is not touched, and the object can be used again."""
+        self._sql.close()
+
+    def _view(self) -> StoreView:
+        self._format.exists()
+        return self._views.view()
+
+    def _table(self, table: str) -> TableView:
+        tables = self._view().tables
+        if table not in tables:
+            raise QueryError(
+                f"{self.uri} has no table {table!r}.",
+                hint=f"Tables: {', '.join(sorted(tables))}."
+                + ("" if len(tables) > 1 else " Nothing with records has been written yet."),
+            )
+        return tables[table]
+
+
+def _reopen(uri: str, settings: StoreSettings) -> AnalyticsStore:
+    return AnalyticsStore(uri, settings=settings)
+
+
+class ParquetStorePlugin:
+    """The entry point ``parquet`` of the group ``checkmaite.result_stores``."""
+
+    def open(self, uri: str, storage_options: Mapping[str, Any]) -> AnalyticsStore:
+        """Open the store for reading and writing; nothing is created before the first write."""
+        return AnalyticsStore(uri, storage_options)
