@@ -1,0 +1,288 @@
+"""The backend: jobs as direct Ray tasks of this process."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import ray
+from ray import cloudpickle
+
+from checkmaite_core.backend import JobBackend
+from checkmaite_core.errors import JobNotFoundError
+from checkmaite_core.execution import cancelled_error
+from checkmaite_core.failure import FailureKind, FailureRecord
+from checkmaite_core.job import Job, JobPage, JobStatus, Progress
+from checkmaite_core.outcome import Outcome
+from checkmaite_core.provenance import utc_now
+from checkmaite_core.store import AnalyticsStoreConfig
+from checkmaite_core.submission import Submission
+from checkmaite_core.tracking import TrackedJob, page_of
+from checkmaite_ray_simple import connection, failures
+from checkmaite_ray_simple.channel import Board, Event
+from checkmaite_ray_simple.dispatcher import Dispatcher
+from checkmaite_ray_simple.resources import Nodes, task_options
+from checkmaite_ray_simple.settings import RaySimpleOptions
+from checkmaite_ray_simple.worker import run_job, settle_jobs
+
+__all__ = ["RaySimpleBackend"]
+
+_LARGE = 64 * 1024
+"""Payloads of this size (bytes) and more go into Ray's object store once, and not into every start of a task."""
+_HEAR_AGAIN = 1.0
+"""Seconds after which the board is asked again when it did not answer."""
+_LAST_SETTLING = 10.0
+"""Seconds that settling may take when the backend is shut down without waiting for its jobs."""
+_SHOWN = 10
+"""Jobs named when they end with the backend."""
+
+
+@dataclass(eq=False)
+class _Task:
+    """What is kept of a job until it has ended. Used by the dispatcher's thread alone, once it has been started.
+
+    Attributes:
+        job: The job's handle.
+        order: What the worker reads first (JSON).
+        payload: The pickled work, or a reference to it in Ray's object store; None once the job has ended.
+        options: Of the Ray task.
+        attempt: How many times it has been started.
+        reference: The running Ray task; None while there is none.
+        place: Where it runs, for messages.
+    """
+
+    job: TrackedJob
+    order: str
+    payload: Any
+    options: dict[str, Any]
+    attempt: int = 0
+    reference: Any = None
+    place: str = ""
+
+
+class RaySimpleBackend(JobBackend):
+    """Runs jobs as direct Ray tasks of this process; they end with it.
+
+    Args:
+        options: How to reach Ray, and how to treat jobs there.
+        store: Where results go.
+
+    Raises:
+        ClusterError: The cluster cannot be used.
+    """
+
+    def __init__(self, options: RaySimpleOptions, store: AnalyticsStoreConfig) -> None:
+        super().__init__("ray-simple", store)
+        self._options = options
+        self._tasks: dict[str, _Task] = {}
+        self._closed = False
+        self._connection = connection.acquire(options)
+        self._nodes = Nodes()
+        self._dispatcher = Dispatcher("checkmaite-ray-simple", self._on_error)
+        self._board = Board.remote()  # type: ignore[attr-defined]
+        self._hear()
+        # Runs before Ray's own: handlers run in the reverse order of their registration.
+        atexit.register(self.shutdown, wait=False)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def job(self, job_id: str) -> Job:
+        task = self._tasks.get(job_id)
+        if task is None:
+            raise JobNotFoundError(
+                f"this ray-simple backend has no job {job_id!r}.",
+                hint="ray-simple knows the jobs that were submitted through this very backend, and forgets them with "
+                "its process. Results of finished ones are in the analytics store's runs table.",
+                job_id=job_id,
+            )
+        return task.job
+
+    def jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        name: str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> JobPage:
+        jobs = [task.job for task in list(self._tasks.values())]
+        return page_of(jobs, status=status, name=name, since=since, limit=limit, cursor=cursor)
+
+    def _submit(self, submission: Submission) -> Job:
+        waits_for = self._nodes.check(submission.name, submission.resources)
+        payload: Any = submission.pickle(cloudpickle.dumps)
+        job_id = submission.order.job_id
+        job = TrackedJob(job_id, submission.name, submission.submitted_at, self._on_cancel)
+        job.mark_pending(waits_for)
+        if len(payload) >= _LARGE:
+            payload = ray.put(payload)
+        task = _Task(job, submission.order.model_dump_json(), payload, task_options(submission.resources))
+        self._tasks[job_id] = task
+        self._start(task)
+        return job
+
+    # What follows is run by the dispatcher, except for the first start of a job.
+
+    def _start(self, task: _Task) -> None:
+        task.attempt += 1
+        task.reference = run_job.options(**task.options).remote(task.order, task.payload, task.attempt, self._board)
+        self._then(task.reference, self._on_result, task)
+
+    def _then(self, reference: Any, handle: Callable[..., None], *arguments: Any) -> None:
+        """Have ``handle(value, error, *arguments)`` called by the dispatcher once ``reference`` is there."""
+
+        def tell(future: Any) -> None:
+            error = future.exception()
+            self._dispatcher.call(handle, None if error else future.result(), error, *arguments)
+
+        reference.future().add_done_callback(tell)
+
+    def _on_result(self, outcome: str | None, error: BaseException | None, task: _Task) -> None:
+        left_behind, task.reference = task.reference is None, None
+        if outcome is not None:
+            self._end(task, Outcome.model_validate_json(outcome))
+            return
+        assert error is not None, "a task without an outcome has raised"
+        if left_behind:
+            return
+        if task.job.cancel_requested:
+            self._settle([task], [self._cancelled(task)])
+            return
+        failure = failures.describe(error, task.attempt, task.place)
+        if failure.retryable and task.attempt <= self._options.max_retries and not self._closed:
+            self._start(task)
+        else:
+            self._settle([task], [failure])
+
+    def _settle(self, tasks: list[_Task], found: list[FailureRecord]) -> Any:
+        """Let a worker find out whether jobs committed before they ended, and close their places if not."""
+        jobs = [(task.order, failure.model_dump_json()) for task, failure in zip(tasks, found, strict=True)]
+        reference = settle_jobs.remote(jobs)
+        self._then(reference, self._on_settled, tasks, found)
+        return reference
+
+    def _on_settled(
+        self, outcomes: list[str] | None, error: BaseException | None, tasks: list[_Task], found: list[FailureRecord]
+    ) -> None:
+        for position, (task, failure) in enumerate(zip(tasks, found, strict=True)):
+            if outcomes is not None:
+                self._end(task, Outcome.model_validate_json(outcomes[position]))
+            else:
+                self._end_unsettled(task, failure, error)
+
+    def _end_unsettled(self, task: _Task, failure: FailureRecord, error: BaseException | None) -> None:
+        note = (
+            f"{failure.message}\nNo worker could be asked whether its results had been stored before that"
+            f"{f' ({type(error).__name__}: {error})' if error else ''}; look in the analytics store's runs table for "
+            f"job_id {task.job.job_id}."
+        )
+        status = JobStatus.CANCELLED if failure.kind is FailureKind.CANCELLED else JobStatus.FAILED
+        failure = failure.model_copy(update={"message": note})
+        self._end(task, Outcome(status=status, failure=failure, finished_at=utc_now()))
+
+    def _end(self, task: _Task, outcome: Outcome) -> None:
+        task.payload = None  # it may be large, and the handle is kept
+        task.job.finish(outcome)
+
+    def _cancelled(self, task: _Task) -> FailureRecord:
+        error = cancelled_error(task.job.job_id)
+        return FailureRecord.from_exception(error, FailureKind.CANCELLED, attempts=task.attempt)
+
+    def _on_cancel(self, job: TrackedJob) -> None:
+        self._dispatcher.call(self._cancel, self._tasks[job.job_id])
+
+    def _cancel(self, task: _Task) -> None:
+        if task.job.status is JobStatus.PENDING:
+            self._force(task)
+        else:
+            self._board.cancel.remote([task.job.job_id])
+            self._dispatcher.call_later(self._options.cancel_grace_seconds, self._force, task)
+
+    def _force(self, task: _Task) -> None:
+        # Never softly first: what ignores that, such as C code that holds the GIL, ignores force after it as well.
+        if task.reference is not None:
+            ray.cancel(task.reference, force=True)
+
+    def _hear(self) -> None:
+        self._then(self._board.hear.options(max_task_retries=0).remote(), self._on_news)
+
+    def _on_news(self, news: list[Event] | None, error: BaseException | None) -> None:
+        if error is not None:
+            # It is being restarted, and has forgotten who was cancelled.
+            cancelled = [task.job.job_id for task in self._unfinished() if task.job.cancel_requested]
+            self._board.cancel.remote(cancelled)
+            self._dispatcher.call_later(_HEAR_AGAIN, self._hear)
+            return
+        self._hear()
+        for event in news or ():
+            task = self._tasks[event.job_id]
+            if event.attempt == task.attempt:
+                task.place = f", process {event.pid} on node {event.node_id[:12]}"
+                task.job.mark_running(event.started_at)
+                if event.progress:
+                    task.job.set_progress(Progress(*event.progress))
+
+    def _on_error(self, error: Exception, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        """Something that the dispatcher called has failed, mostly because Ray is gone: end the jobs it was about."""
+        for task in [value for value in arguments if isinstance(value, _Task)]:
+            self._end_unsettled(task, failures.describe(error, task.attempt, task.place), None)
+
+    def _unfinished(self) -> list[_Task]:
+        return [task for task in list(self._tasks.values()) if not task.job.status.is_terminal]
+
+    def shutdown(self, wait: bool = True) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.shutdown)
+        try:
+            if wait:
+                for task in self._unfinished():
+                    task.job.wait()
+        finally:
+            unfinished = self._unfinished()
+            if unfinished:
+                self._abandon(unfinished)
+            self._dispatcher.stop()
+            connection.release(self._connection)
+
+    def _abandon(self, tasks: list[_Task]) -> None:
+        """End jobs with the backend, and say which."""
+        shown = ", ".join(f"{task.job.name} ({task.job.status})" for task in tasks[:_SHOWN])
+        more = f" and {len(tasks) - _SHOWN} more" if len(tasks) > _SHOWN else ""
+        sys.stderr.write(
+            f"checkmaite: {len(tasks)} unfinished job(s) end with this ray-simple backend: {shown}{more}.\n"
+            "  -> Use shutdown_job_backend(wait=True), or the backend as a context manager, to wait for them.\n"
+        )
+        self._dispatcher.call(self._give_up, tasks)
+        deadline = time.monotonic() + _LAST_SETTLING
+        for task in tasks:
+            task.job.wait(max(0.0, deadline - time.monotonic()))
+        self._dispatcher.stop()
+        for task in tasks:
+            self._end_unsettled(task, self._left_behind(task), None)
+
+    def _give_up(self, tasks: list[_Task]) -> None:
+        left = [task for task in tasks if not task.job.status.is_terminal]
+        for task in left:
+            self._force(task)
+            task.reference = None  # what comes of it is no longer of interest: it is settled here
+        # No need to wait for the workers' end: a straggler that wants to commit finds its place closed.
+        self._settle(left, [self._left_behind(task) for task in left])
+
+    def _left_behind(self, task: _Task) -> FailureRecord:
+        if task.job.cancel_requested:
+            return self._cancelled(task)
+        error = failures.TaskLostError(
+            "its ray-simple backend was shut down, or its driver left, before it had ended.",
+            hint="Submit it again, and wait for it: shutdown_job_backend(wait=True).",
+        )
+        return FailureRecord.from_exception(error, FailureKind.LOST, retryable=True, attempts=task.attempt)

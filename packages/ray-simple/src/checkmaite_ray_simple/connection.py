@@ -1,0 +1,191 @@
+"""The one connection to Ray that a process can have, shared by its backends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray._private import services
+from ray._private import worker as ray_worker
+from ray.util.client import ray as ray_client
+
+from checkmaite_core.errors import ClusterError, ClusterMismatchError
+from checkmaite_ray_simple.address import Kind, Target, resolve
+from checkmaite_ray_simple.environment import private_token, reread_authentication
+from checkmaite_ray_simple.probe import probe
+from checkmaite_ray_simple.settings import RaySimpleOptions
+
+__all__ = ["Connection", "acquire", "release"]
+
+_SLOW_START = 2.0
+"""Seconds after which a start is announced."""
+
+
+@dataclass(eq=False)
+class Connection:
+    """A Ray that this process is connected to.
+
+    Attributes:
+        target: Where it is.
+        settings: What else it was opened with; Ray knows one ``runtime_env`` per connection.
+        owned: Whether we opened it, and so close it.
+        users: How many backends use it.
+        undo: What is to be put back once it is closed.
+    """
+
+    target: Target
+    settings: dict[str, Any]
+    owned: bool
+    users: int = 0
+    undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+
+class _Shared:
+    lock = threading.Lock()
+    connection: Connection | None = None
+
+
+def acquire(options: RaySimpleOptions) -> Connection:
+    """Connect as ``options`` say, or share the connection that there is.
+
+    Raises:
+        ClusterError: The cluster cannot be used, or this process is connected otherwise.
+        ConfigurationError: The address cannot be understood.
+    """
+    with _Shared.lock:
+        connection = _current()
+        if connection is not None:
+            differences = _differences(connection, options)
+            if differences and not options.reinit:
+                raise ClusterMismatchError(
+                    f"this process is connected to the Ray at {connection.target} already"
+                    f"{'' if connection.owned else ' (by other code)'}, and has one connection; what differs from "
+                    f"what was asked for: {', '.join(differences)}.",
+                    hint="Shut that one down first (shutdown_job_backend(), or ray.shutdown() where other code made "
+                    "it), or pass reinit=True to leave it once no backend uses it.",
+                )
+            if options.reinit and connection.users:
+                raise ClusterMismatchError(
+                    f"reinit=True would end the jobs of {connection.users} backend(s) that use the Ray at "
+                    f"{connection.target}.",
+                    hint="Shut those down first: shutdown_job_backend(backend=...).",
+                )
+            if options.reinit:
+                _close(connection, by_force=True)
+                connection = None
+        if connection is None:
+            connection = _open(options)
+        _Shared.connection = connection
+        connection.users += 1
+        return connection
+
+
+def release(connection: Connection) -> None:
+    """A backend no longer needs the connection; the last one closes it, if we opened it."""
+    with _Shared.lock:
+        connection.users -= 1
+        if connection.users == 0 and _Shared.connection is connection:
+            _close(connection)
+
+
+def _current() -> Connection | None:
+    """The connection that this process has, whoever made it."""
+    if not ray.is_initialized():
+        return None  # also where other code has called ray.shutdown() on ours
+    if _Shared.connection is not None:
+        return _Shared.connection
+    node = ray_worker._global_node
+    if ray_client.is_connected():
+        target = resolve(f"ray://{ray_client.get_context().client_worker._conn_str}")
+    elif node is not None and node.is_head():
+        target = resolve("local")
+    else:
+        target = resolve(ray.get_runtime_context().gcs_address)
+    return Connection(target, _settings(RaySimpleOptions()), owned=False)
+
+
+def _settings(options: RaySimpleOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("runtime_env", "num_cpus", "dashboard")}
+
+
+def _differences(connection: Connection, options: RaySimpleOptions) -> list[str]:
+    """Names of the settings that are not as ``options`` want them."""
+    wanted = _settings(options)
+    found = [name for name, value in connection.settings.items() if value != wanted[name]]
+    if options.address != "auto" and _place(resolve(options.address)) != _place(connection.target):
+        found.insert(0, f"address={options.address!r}")
+    return found
+
+
+def _place(target: Target) -> tuple[Kind, str, int]:
+    """Equal for two names of one address."""
+    host = target.host
+    with contextlib.suppress(OSError):  # a name that is not known is only equal to itself
+        host = socket.gethostbyname(services.resolve_ip_for_localhost(host)) if host else ""
+    return target.kind, host, target.port
+
+
+def _open(options: RaySimpleOptions) -> Connection:
+    target = resolve(options.address)
+    arguments: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    undo = contextlib.ExitStack()
+    if target.kind is Kind.LOCAL:
+        undo = private_token()
+        arguments |= {"include_dashboard": options.dashboard, "num_cpus": options.num_cpus}
+    else:
+        reread_authentication()
+        probe(target)
+    if options.runtime_env:
+        arguments["runtime_env"] = options.runtime_env
+    try:
+        with _announced(target):
+            ray.init(target.address, **arguments)
+    except Exception as error:  # Ray raises whatever it likes; all of it means that the cluster cannot be used
+        undo.close()
+        raise _start_error(target, error) from error
+    return Connection(target, _settings(options), owned=True, undo=undo)
+
+
+def _close(connection: Connection, *, by_force: bool = False) -> None:
+    _Shared.connection = None
+    if connection.owned or by_force:
+        ray.shutdown()
+    connection.undo.close()
+
+
+def _start_error(target: Target, error: Exception) -> ClusterError:
+    what = f"starting a local Ray failed: {error}" if target.kind is Kind.LOCAL else f"connecting to {target}: {error}"
+    if "ersion mismatch" in str(error):
+        return ClusterMismatchError(
+            f"{what}", hint="Install the cluster's versions of Ray and Python here, from the lock of its image."
+        )
+    return ClusterError(
+        f"{what}",
+        hint="Read what Ray says above; its logs lie in /tmp/ray/session_latest/logs (or under RAY_TMPDIR). A full "
+        "disk, too little shared memory and a runtime_env that cannot be uploaded are usual causes.",
+    )
+
+
+@contextlib.contextmanager
+def _announced(target: Target) -> Iterator[None]:
+    """Say on standard error what takes so long, and how long it took, if it takes long and a person looks on."""
+    what = "Starting a local Ray" if target.kind is Kind.LOCAL else f"Connecting to the Ray at {target}"
+    begun = time.monotonic()
+    timer = threading.Timer(_SLOW_START, sys.stderr.write, (f"{what} ...",))
+    timer.daemon = True
+    if sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if sys.stderr.isatty() and time.monotonic() - begun > _SLOW_START:
+            sys.stderr.write(f" {time.monotonic() - begun:.1f} s\n")

@@ -1,0 +1,93 @@
+"""What a job asks for, what the nodes have, and what to say when the two do not fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.experimental import internal_kv
+
+from checkmaite_core.errors import ResourceDemandError
+from checkmaite_core.resources import Resources
+
+__all__ = ["Nodes", "demand_of", "task_options"]
+
+_GIB = 2**30
+
+
+def task_options(resources: Resources) -> dict[str, Any]:
+    """The demand as options of a Ray task."""
+    options: dict[str, Any] = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus}
+    options |= {"memory": resources.memory, "resources": resources.custom or None}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def demand_of(resources: Resources) -> dict[str, float]:
+    """The demand by Ray's names of resources, without what is nothing."""
+    named = {"CPU": resources.num_cpus, "GPU": resources.num_gpus, "memory": resources.memory, **resources.custom}
+    return {name: float(amount) for name, amount in named.items() if amount}
+
+
+class Nodes:
+    """What the nodes of the connected cluster have in all. Remembers which demands one of them can meet."""
+
+    def __init__(self) -> None:
+        self._met: set[tuple[tuple[str, float], ...]] = set()
+
+    def check(self, name: str, resources: Resources) -> str | None:
+        """Make sure that one node can meet the demand at all.
+
+        Args:
+            name: The job's name, for the message.
+            resources: Its demand.
+
+        Returns:
+            None if a node can; what the job waits for if none can but an autoscaler may add one.
+
+        Raises:
+            ResourceDemandError: No node ever can.
+        """
+        demand = demand_of(resources)
+        key = tuple(sorted(demand.items()))
+        if key in self._met:
+            return None
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if any(_meets(node, demand) for node in nodes):
+            self._met.add(key)
+            return None
+        have = "; ".join(_text(node) for node in nodes) or "there are none"
+        if autoscaler_runs():
+            return f"no node has {_text(demand)}; waiting for the autoscaler to add one (the nodes have: {have})"
+        raise ResourceDemandError(
+            f"job {name!r} asks for {_text(demand)} on one node, which none can give. The nodes have: {have}.",
+            hint="Ask for less with resources={...}, or add a node that has it.",
+        )
+
+
+def autoscaler_runs() -> bool:
+    """Whether something may add nodes to the connected cluster."""
+    # Ray's monitor process runs on every head and publishes this report. Without an autoscaling configuration it
+    # works read-only, and names the type of each node after the node itself, with this prefix
+    # (ray/autoscaler/_private/monitor.py and util.py: format_readonly_node_type).
+    report = internal_kv._internal_kv_get("__autoscaling_status")
+    if not report:
+        return False
+    types: Mapping[str, Any] = json.loads(report).get("load_metrics_report", {})
+    return bool(types)
+
+
+def _meets(node: Mapping[str, float], demand: Mapping[str, float]) -> bool:
+    return all(node.get(name, 0.0) >= amount for name, amount in demand.items())
+
+
+def _text(amounts: Mapping[str, float] | Sequence[tuple[str, float]]) -> str:
+    """Such as ``4 CPU, 7.5 GiB memory``; Ray's own bookkeeping left out."""
+    shown = []
+    for name, amount in dict(amounts).items():
+        if name == "memory":
+            shown.append(f"{amount / _GIB:.3g} GiB memory")
+        elif name != "object_store_memory" and not name.startswith("node:"):
+            shown.append(f"{amount:g} {name}")
+    return ", ".join(shown) or "nothing"

@@ -1,0 +1,85 @@
+"""The backend's options, and the plugin that opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+if TYPE_CHECKING:
+    from checkmaite_core.backend import JobBackend
+    from checkmaite_core.store import AnalyticsStoreConfig
+
+__all__ = ["RaySimpleOptions", "RaySimplePlugin", "plugin"]
+
+
+class RaySimpleOptions(BaseModel):
+    """How to reach Ray, and how to treat jobs there.
+
+    Attributes:
+        address: ``local`` starts a Ray of its own that ends with this process; ``auto`` finds a running one as Ray
+            does (``RAY_ADDRESS``, then the latest one of this machine); ``host:port`` is a cluster's GCS port;
+            ``ray://host:port`` its client port.
+        runtime_env: Ray's overlay for the workers: ``env_vars``, ``working_dir``, ``py_modules``, ``pip`` ...
+        max_retries: How many times a job is started again after its worker, its node or its memory was lost.
+            Code that raises is never run again.
+        cancel_grace_seconds: How long a cancelled job that is running may take to see
+            :func:`checkmaite_core.cancelled` and stop, before it is stopped by force.
+        reinit: Leave the Ray that this process is connected to and connect anew; refused while it has our jobs.
+        num_cpus: CPUs that a local Ray offers; all of the machine's if left out. Only with ``address="local"``.
+        dashboard: Start Ray's dashboard. Only with ``address="local"``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    address: str = Field(default="local", min_length=1)
+    # It may hold secrets in env_vars, so it is shown nowhere.
+    runtime_env: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    cancel_grace_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
+    reinit: bool = False
+    num_cpus: Annotated[int, Field(ge=1)] | None = None
+    dashboard: bool = False
+
+    explained: ClassVar[Mapping[str, str]] = {
+        "idempotency_scope": "ray-simple neither shares nor deduplicates jobs: they are this process's own and end "
+        'with it. Use kind="ray" for that, or leave the option out.',
+        "namespace": "ray-simple names nothing in the cluster, so it needs no namespace; leave it out.",
+        "takeover": 'ray-simple has nothing to take over: its jobs end with their driver. Use kind="ray" for that.',
+        "num_gpus": "A local Ray offers the machine's GPUs by itself; set CUDA_VISIBLE_DEVICES to offer fewer. What a "
+        "job asks for goes into submit_capability(resources={'num_gpus': 1}).",
+        "resources": "What a job asks for goes into submit_capability(resources={...}).",
+        "log_to_driver": "What workers print stays in Ray's logs; job.failure.traceback has what a failure needs.",
+    }
+
+    @model_validator(mode="after")
+    def _local_only(self) -> Self:
+        for name in ("num_cpus", "dashboard"):
+            if getattr(self, name) and self.address != "local":
+                raise ValueError(f"{name} is for address='local'; a running cluster has its own")
+        return self
+
+
+class RaySimplePlugin:
+    """What the entry point ``ray-simple`` names."""
+
+    options = RaySimpleOptions
+
+    def open(self, options: RaySimpleOptions, store: AnalyticsStoreConfig) -> JobBackend:
+        """Connect, or start a local Ray.
+
+        Raises:
+            ClusterError: The cluster cannot be used.
+            ConfigurationError: The runtime_env cannot work.
+        """
+        # Ray reads its environment variables when it is imported, so the environment comes first.
+        from checkmaite_ray_simple.environment import keep_workers_in_their_environment
+
+        keep_workers_in_their_environment()
+        from checkmaite_ray_simple.backend import RaySimpleBackend
+
+        return RaySimpleBackend(options, store)
+
+
+plugin: Any = RaySimplePlugin()

@@ -1,0 +1,78 @@
+"""What runs on the cluster: the task of a job, and the task that settles jobs which ended badly."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import ray
+from ray import cloudpickle
+
+from checkmaite_core.execution import execute, settle
+from checkmaite_core.failure import FailureRecord
+from checkmaite_core.submission import WorkOrder
+from checkmaite_ray_simple.channel import Event
+
+__all__ = ["run_job", "settle_jobs"]
+
+_PROGRESS_INTERVAL = 0.2
+_CANCEL_INTERVAL = 0.2
+_ANSWER_TIMEOUT = 2.0
+"""Seconds: between two reports, between two questions, and the longest wait for an answer."""
+
+
+class _Monitor:
+    """A worker's end of a run: sends what happens to the board, asks it whether to stop. Never raises for Ray."""
+
+    def __init__(self, board: Any, job_id: str, attempt: int) -> None:
+        self._board = board
+        self._last = Event(job_id, attempt, datetime.now(UTC), os.getpid(), ray.get_runtime_context().get_node_id())
+        self._reported = self._asked = float("-inf")
+        self._cancelled = False
+        board.tell.remote(self._last)
+
+    def report_progress(self, done: int, total: int | None, description: str) -> None:
+        now = time.monotonic()
+        if done != total and now - self._reported < _PROGRESS_INTERVAL:
+            return
+        self._reported = now
+        # Whole, with when and where it began: should the board have been restarted, this makes up for what it lost.
+        self._last = self._last.with_progress(done, total, description)
+        self._board.tell.remote(self._last)
+
+    def cancel_requested(self) -> bool:
+        now = time.monotonic()
+        if not self._cancelled and now - self._asked >= _CANCEL_INTERVAL:
+            self._asked = now
+            try:
+                question = self._board.is_cancelled.remote(self._last.job_id)
+                self._cancelled = ray.get(question, timeout=_ANSWER_TIMEOUT)
+            except ray.exceptions.RayError:
+                # The board is being restarted. A missed answer costs the rest of the grace period at worst.
+                return False
+        return self._cancelled
+
+
+@ray.remote(max_retries=0)
+def run_job(order: str, payload: bytes, attempt: int, board: Any) -> str:
+    """Run one job and return its :class:`~checkmaite_core.outcome.Outcome` as JSON.
+
+    The payload is bytes to Ray: whatever is wrong with unpickling it is found, and explained, by ``execute``.
+    """
+    work = WorkOrder.model_validate_json(order)
+    monitor = _Monitor(board, work.job_id, attempt)
+    return execute(work, payload, loads=cloudpickle.loads, monitor=monitor, attempt=attempt).model_dump_json()
+
+
+@ray.remote(num_cpus=0, max_retries=2)
+def settle_jobs(jobs: list[tuple[str, str]]) -> list[str]:
+    """Settle jobs, given as order and failure, and return their outcomes; all as JSON.
+
+    On a worker, because the client needs neither the store's libraries nor write access to it.
+    """
+    return [
+        settle(WorkOrder.model_validate_json(order), FailureRecord.model_validate_json(failure)).model_dump_json()
+        for order, failure in jobs
+    ]
