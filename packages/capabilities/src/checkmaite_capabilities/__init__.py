@@ -1,5 +1,6 @@
 """Capabilities for image classifiers and datasets behind MAITE's protocols; they need numpy alone."""
 
+from checkmaite_capabilities.dataset_quality import DatasetQuality, DatasetQualityConfig, DatasetQualityRun
 from checkmaite_capabilities.model_evaluation import ModelEvaluation, ModelEvaluationConfig, ModelEvaluationRun
 from checkmaite_capabilities.perturbations import (
     GaussianBlur,
@@ -11,6 +12,9 @@ from checkmaite_capabilities.perturbations import (
 )
 
 __all__ = [
+    "DatasetQuality",
+    "DatasetQualityConfig",
+    "DatasetQualityRun",
     "GaussianBlur",
     "GaussianNoise",
     "ModelEvaluation",

@@ -149,12 +149,12 @@ class Rotation(Perturbation):
         def at(row: NDArray[np.float64], column: NDArray[np.float64]) -> NDArray[np.float64]:
             rows = np.clip(row + 1, 0, height + 1).astype(np.intp)
             columns = np.clip(column + 1, 0, width + 1).astype(np.intp)
-            pixels: NDArray[np.float64] = padded[:, rows, columns]
-            return pixels
+            return padded[:, rows, columns]
 
         upper = (1 - right) * at(top, left) + right * at(top, left + 1)
         lower = (1 - right) * at(top + 1, left) + right * at(top + 1, left + 1)
-        return (1 - down) * upper + down * lower
+        turned: NDArray[np.float64] = (1 - down) * upper + down * lower
+        return turned
 
 
 @dataclass(frozen=True)
@@ -196,8 +196,12 @@ class PerturbedDataset:
         dataset: The dataset to change.
         perturbation: What to do to each image.
         seed: Seed of the random numbers. A random perturbation's seed other than 0 becomes part of the id.
-        value_range: Least and greatest value of a pixel; by default those of the integer type, and 0 to 1 for
-            floats and booleans.
+        value_range: Least and greatest value of a pixel; by default those of the type for ``uint8`` and ``uint16``,
+            and 0 to 1 for floats and booleans. Other integers need it.
+
+    Raises:
+        ConfigurationError: When made: the seed or range cannot be used.
+        InputContractError: When an image is read: it is not of shape (C, H, W), or its values lie outside the range.
 
     Attributes:
         metadata: The wrapped dataset's, with ``+`` and the perturbation's name after the id.
@@ -255,8 +259,13 @@ class PerturbedDataset:
     def _range_of(self, image: NDArray[Any], what: str) -> tuple[float, float]:
         if self._value_range is not None:
             low, high = self._value_range
+        elif image.dtype in (np.uint8, np.uint16):
+            low, high = 0.0, float(np.iinfo(image.dtype).max)
         elif image.dtype.kind in "iu":
-            low, high = float(np.iinfo(image.dtype).min), float(np.iinfo(image.dtype).max)
+            raise InputContractError(
+                f"{what} has pixels of type {image.dtype}, which does not tell which values are black and white.",
+                hint="Pass value_range=(least, greatest) to PerturbedDataset, such as (0, 255).",
+            )
         else:
             low, high = 0.0, 1.0
         if image.size and not (low <= image.min() and image.max() <= high):

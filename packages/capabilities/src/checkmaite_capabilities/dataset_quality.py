@@ -1,0 +1,118 @@
+"""Look for what is wrong with a dataset before anything is trained or evaluated on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from checkmaite_capabilities._inputs import check_protocols
+from checkmaite_capabilities._quality_report import quality_report
+from checkmaite_capabilities._quality_results import (
+    DatasetQualityClassRecord,
+    DatasetQualityFindingRecord,
+    DatasetQualityOutputs,
+    DatasetQualityRecord,
+)
+from checkmaite_capabilities._quality_scan import Scan
+from checkmaite_core import Arity, Capability, CapabilityConfig, CapabilityRun, Inputs, Record
+
+__all__ = ["DatasetQuality", "DatasetQualityConfig", "DatasetQualityRun"]
+
+
+class DatasetQualityConfig(CapabilityConfig):
+    """What counts as a finding. Brightness runs from 0 to 1.
+
+    Attributes:
+        class_names: Names of the classes, by index; by default those in ``index2label`` of the dataset's metadata.
+        value_range: Pixel values that mean black and white. By default those of the type for ``uint8``, ``uint16``
+            and booleans, and 0 to 1 for floats that all lie there; the least and greatest value of all images
+            otherwise.
+        near_duplicate_distance: Most bits of 64 in which the perceptual hashes of near duplicates differ.
+        near_duplicate_similarity: Least correlation of their thumbnails.
+        blank_range: Greatest range of brightness in a blank image.
+        dark_level: 99th percentile of brightness up to which an image is dark.
+        low_contrast_range: Distance from the 1st to the 99th percentile of brightness up to which contrast is low.
+        outlier_z: Robust z-score above which a statistic is unusual; 3.5 is Iglewicz and Hoaglin's (1993).
+    """
+
+    class_names: tuple[str, ...] | None = None
+    value_range: tuple[float, float] | None = None
+    near_duplicate_distance: int = Field(default=4, ge=0, le=16)
+    near_duplicate_similarity: float = Field(default=0.99, ge=0.0, le=1.0)
+    blank_range: float = Field(default=0.01, ge=0.0, le=1.0)
+    dark_level: float = Field(default=0.2, ge=0.0, le=1.0)
+    low_contrast_range: float = Field(default=0.05, ge=0.0, le=1.0)
+    outlier_z: float = Field(default=3.5, gt=0.0)
+
+    @field_validator("value_range")
+    @classmethod
+    def _not_empty(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError("value_range must be (black, white) with black < white, such as (0, 255)")
+        return value
+
+
+class DatasetQualityRun(CapabilityRun[DatasetQualityConfig, DatasetQualityOutputs]):
+    """A finished look at a dataset."""
+
+    def extract(self) -> Sequence[Record]:
+        """Rows of ``dataset_quality``, ``dataset_quality_findings`` and ``dataset_quality_classes``."""
+        ids: dict[str, Any] = {"run_uid": self.run_uid, "dataset_id": self.dataset_metadata[0]["id"]}
+        return [
+            DatasetQualityRecord(**ids, **self.outputs.summary.model_dump()),
+            *(DatasetQualityFindingRecord(**ids, **finding.model_dump()) for finding in self.outputs.findings),
+            *(DatasetQualityClassRecord(**ids, **count.model_dump()) for count in self.outputs.classes),
+        ]
+
+    def collect_md_report(self, threshold: float) -> str:
+        """Report as Markdown.
+
+        Args:
+            threshold: Classes with fewer images than this share of the largest class are marked.
+        """
+        return quality_report(self.outputs, dataset_id=self.dataset_metadata[0]["id"], threshold=threshold)
+
+
+class DatasetQuality(Capability[DatasetQualityConfig, DatasetQualityOutputs]):
+    """Look for duplicates, blank, dark, flat and unusual images, and for missing and uneven labels.
+
+    It takes one dataset that follows MAITE's image-classification protocol, and no model. The images may differ in
+    size, channels and type. They are read once, in order, one at a time; of each, statistics and a thumbnail of
+    72 numbers stay in memory.
+
+    An image that cannot be read (OSError, ValueError or SyntaxError, which is what image libraries raise for broken
+    files), or that is no array of numbers of shape (C, H, W), is a finding; if no image can be read, that is an
+    error. On an empty dataset all counts are 0 and all other figures None.
+
+    Exact duplicates agree in pixels, shape and type. Near duplicates agree in a difference hash (Krawetz 2013) and
+    in their thumbnails, whatever their size, brightness and contrast. Outliers are unusual in brightness, contrast,
+    sharpness, area or aspect ratio by the modified z-score of Iglewicz and Hoaglin (1993); in a dataset of fewer
+    than ten images nothing is. Low contrast is judged by the 1st and 99th percentile, as scikit-image's
+    ``is_low_contrast`` does. A blank image is reported as blank only.
+    """
+
+    config_class = DatasetQualityConfig
+    run_class = DatasetQualityRun
+    takes_datasets = Arity(1, 1)
+
+    def check(self, inputs: Inputs, config: Any = None) -> None:
+        """Refuse inputs that do not fit.
+
+        Raises:
+            InvalidCapabilityError: Their number is wrong, or the dataset lacks a method of the protocol.
+        """
+        super().check(inputs, config)
+        check_protocols(inputs)
+
+    def evaluate(self, inputs: Inputs, config: DatasetQualityConfig) -> DatasetQualityOutputs:
+        """Do the work.
+
+        Raises:
+            InputContractError: No image can be read, a target is no array of shape (classes,), or targets differ in
+                their number of classes; the message names the image.
+            JobCancelledError: The job was cancelled.
+        """
+        check_protocols(inputs)
+        return Scan(inputs.datasets[0], config).run()
