@@ -111,12 +111,16 @@ class LocalObjectStore:
         """List objects; see :meth:`ObjectStore.list`. Other things than regular files are left out."""
         folder, _, start = check_prefix(prefix).rpartition("/")
         uri = self._uri_of(prefix)
-        with translated(uri, "list"):
+        with translated(uri, "listed"):
             try:
                 with open_folder(self._root, folder.split("/") if folder else []) as descriptor:
                     found = list(_entries(descriptor, f"{folder}/" if folder else "", start))
             except FileNotFoundError:
                 return
+            except NotADirectoryError:
+                if not self._meets_link(folder):
+                    return  # an object has the folder's name, so nothing lies below it
+                raise
         yield from found
 
     def put_if_absent(self, key: str, data: bytes) -> None:
@@ -145,6 +149,10 @@ class LocalObjectStore:
 
     def _uri_of(self, key: str) -> str:
         return f"{self.uri}/{_quote(key)}" if key else self.uri
+
+    def _meets_link(self, folder: str) -> bool:
+        steps = folder.split("/")
+        return any(os.path.islink(os.path.join(self._root, *steps[: depth + 1])) for depth in range(len(steps)))
 
     def _ensure_root(self) -> None:
         if not os.path.isdir(self._root):

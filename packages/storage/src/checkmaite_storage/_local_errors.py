@@ -25,7 +25,7 @@ _MISPLACED = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
 
 @contextlib.contextmanager
 def translated(uri: str, verb: str) -> Iterator[None]:
-    """Turn an ``OSError`` into the store's error for ``uri``; ``verb`` is a past participle or ``read``, ``list``."""
+    """Turn an ``OSError`` into the store's error for ``uri``; ``verb`` is what was tried, such as ``written``."""
     try:
         yield
     except OSError as error:
