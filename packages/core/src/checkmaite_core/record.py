@@ -6,7 +6,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import Enum, StrEnum
 from typing import Any, ClassVar
 
@@ -227,9 +227,11 @@ def _cell(value: Any, kind: ScalarType, table: str, name: str) -> Scalar:
                 f"table {table!r}, column {name!r}: the text holds a lone surrogate, which UTF-8 cannot encode.",
                 hint="Clean the text with value.encode('utf-8', 'replace').decode().",
             ) from None
-    if kind is ScalarType.TIMESTAMP and value.tzinfo is None:
-        raise SchemaError(
-            f"table {table!r}, column {name!r}: {value.isoformat()} has no time zone.",
-            hint="Use an aware datetime, such as datetime.now(timezone.utc).",
-        )
+    if kind is ScalarType.TIMESTAMP:
+        if value.tzinfo is None:
+            raise SchemaError(
+                f"table {table!r}, column {name!r}: {value.isoformat()} has no time zone.",
+                hint="Use an aware datetime, such as datetime.now(timezone.utc).",
+            )
+        value = value.astimezone(UTC)
     return typing.cast("Scalar", value)
