@@ -90,10 +90,7 @@ class JobBackend(ABC):
         report_threshold: float = 0.5,
     ) -> Job:
         """Submit one run (see :func:`checkmaite_core.submit_capability`)."""
-        if self.closed:
-            raise ConfigurationError(
-                f"this {self.kind} backend has been shut down.", hint="Call configure_job_backend(...) again."
-            )
+        self._refuse_if_closed()
         return self._submit(
             prepare_submission(
                 capability,
@@ -108,6 +105,12 @@ class JobBackend(ABC):
                 store=self.store_config,
             )
         )
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise ConfigurationError(
+                f"this {self.kind} backend has been shut down.", hint="Call configure_job_backend(...) again."
+            )
 
     @property
     def store(self) -> ResultStore:
