@@ -27,8 +27,8 @@ from checkmaite_core.errors import (
     EventAbandonedError,
     JobCancelledError,
     PayloadError,
-    StorageFullError,
     PluginError,
+    StorageFullError,
     StorageUnreachableError,
     StoreError,
 )

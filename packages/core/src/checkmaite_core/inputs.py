@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from checkmaite_core.errors import InvalidCapabilityError, RunContractError
 
-__all__ = ["DatasetRef", "Inputs", "InputRef", "ModelRef", "input_id", "label", "load_inputs"]
+__all__ = ["DatasetRef", "InputRef", "Inputs", "ModelRef", "input_id", "label", "load_inputs"]
 
 
 class InputRef(BaseModel):
