@@ -1,0 +1,34 @@
+"""The conformance suite of job backends."""
+
+from __future__ import annotations
+
+from checkmaite_core.testing._backend_cancel import CancelTests
+from checkmaite_core.testing._backend_lifecycle import LifecycleTests
+from checkmaite_core.testing._backend_outcomes import OutcomeTests
+from checkmaite_core.testing._backend_records import RecordTests
+
+__all__ = ["JobBackendSuite"]
+
+
+class JobBackendSuite(LifecycleTests, OutcomeTests, CancelTests, RecordTests, standard=True):
+    """Standard tests that every job backend passes.
+
+    Subclass it, under a name that begins with ``Test``, in a test module of the backend's:
+
+        class TestMyBackend(JobBackendSuite):
+            kind = "my-backend"
+            promises = BackendPromises(has_reattach=False, ...)
+
+            @pytest.fixture(scope="class")
+            @classmethod
+            def options(cls):
+                return {"address": "local"}
+
+            @pytest.fixture(scope="class")
+            @classmethod
+            def store_config(cls, tmp_path_factory):
+                return AnalyticsStoreConfig(uri=str(tmp_path_factory.mktemp("store") / "store"))
+
+    The promises change what is asserted; no test is skipped. Jobs and tests talk through files, so the workers must
+    see the folder of ``tmp_path``, and they need ``checkmaite-core[testing]``.
+    """

@@ -1,0 +1,187 @@
+"""A result store in memory: for unit tests, and the plainest statement of what a result store does."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from checkmaite_core.errors import EventAbandonedError, ObjectNotFoundError, QueryError, SchemaError
+from checkmaite_core.naming import check_event_id
+from checkmaite_core.provenance import Provenance
+from checkmaite_core.record import Scalar, ScalarType
+from checkmaite_core.reference import CapabilityRunRef
+from checkmaite_core.report import ArtifactReport, InlineTextReport
+from checkmaite_core.run import bundle_run
+from checkmaite_core.store import CommitReceipt, RunBundle
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["MEMORY_STORE", "MemoryResultStore", "MemoryStorePlugin"]
+
+_RUN_COLUMNS = {
+    **dict.fromkeys(("event_id", "run_uid", "capability_id", "config"), ScalarType.STRING),
+    **{name: ScalarType.TIMESTAMP if name.endswith("_at") else ScalarType.STRING for name in Provenance.model_fields},
+}
+
+
+@dataclass
+class _Contents:
+    """What lies at one location of this process."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    events: dict[str, RunBundle | None] = field(default_factory=dict)  # None marks an abandoned one
+    columns: dict[str, dict[str, ScalarType]] = field(default_factory=dict)
+    reports: dict[str, str] = field(default_factory=dict)
+
+
+class MemoryResultStore:
+    """A result store whose contents end with the process. It has no SQL: read it with :meth:`rows`.
+
+    Args:
+        uri: Its location, such as ``memory://mine``.
+        contents: Shared by the stores on one location; a new, empty one if left out.
+    """
+
+    def __init__(self, uri: str = "memory://", contents: _Contents | None = None) -> None:
+        self._uri = uri
+        self._contents = contents or _Contents()
+
+    @property
+    def uri(self) -> str:
+        """Its location."""
+        return self._uri
+
+    def commit(self, bundle: RunBundle) -> CommitReceipt:
+        """Keep a run's results (see :meth:`checkmaite_core.ResultStore.commit`)."""
+        contents = self._contents
+        with contents.lock:
+            if bundle.event_id in contents.events:
+                earlier = contents.events[bundle.event_id]
+                if earlier is None:
+                    raise EventAbandonedError(
+                        f"event {bundle.event_id!r} of {self.uri} was settled as not completed.",
+                        hint="Submit the work again; a settled job never gets results.",
+                    )
+                return CommitReceipt(bundle.event_id, False, earlier.reference)
+            self._register(bundle)
+            contents.events[bundle.event_id] = bundle
+            return CommitReceipt(bundle.event_id, True, bundle.reference)
+
+    def _register(self, bundle: RunBundle) -> None:
+        for rows in bundle.tables:
+            known = self._contents.columns.get(rows.table, {})
+            for name, kind in rows.columns.items():
+                if known.get(name, kind) != kind:
+                    raise SchemaError(
+                        f"table {rows.table!r}, column {name!r} holds {known[name]}, but the new rows hold {kind}.",
+                        hint="Give the column its first type, or a new name.",
+                    )
+        for rows in bundle.tables:
+            self._contents.columns.setdefault(rows.table, {}).update(rows.columns)
+
+    def settle(self, event_id: str) -> CapabilityRunRef | None:
+        """Decide whether the event was committed (see :meth:`checkmaite_core.ResultStore.settle`)."""
+        with self._contents.lock:
+            found = self._contents.events.setdefault(check_event_id(event_id), None)
+            return None if found is None else found.reference
+
+    def put_report(self, event_id: str, report: InlineTextReport) -> ArtifactReport:
+        """Keep a large report."""
+        data = report.content.encode()
+        digest = hashlib.sha256(data).hexdigest()
+        key = f"reports/{check_event_id(event_id)}/{digest}"
+        with self._contents.lock:
+            self._contents.reports[key] = report.content
+        return ArtifactReport(
+            media_type=report.media_type, filename=report.filename, uri=key, size=len(data), sha256=digest
+        )
+
+    def write(self, run: Any, provenance: Provenance | None = None) -> CommitReceipt:
+        """Store a run made without a job."""
+        bundle = bundle_run(run, event_id=run.run_uid, provenance=provenance or Provenance(), store_uri=self.uri)
+        return self.commit(bundle)
+
+    def rows(self, table: str) -> list[dict[str, Scalar]]:
+        """The rows of a table: of ``runs`` one per event, of the others those of the newest event of each run."""
+        with self._contents.lock:
+            bundles = [bundle for bundle in self._contents.events.values() if bundle is not None]
+            columns = dict(self._contents.columns.get(table, {}))
+        if table == "runs":
+            return [_run_row(bundle) for bundle in bundles]
+        newest = {bundle.reference.run_uid: bundle for bundle in bundles}
+        return [
+            {**dict.fromkeys(columns), **row, "event_id": bundle.event_id}
+            for bundle in newest.values()
+            for rows in bundle.tables
+            if rows.table == table
+            for row in rows.rows
+        ]
+
+    def query(self, sql: str) -> pyarrow.Table:
+        """Always refused: there is no SQL here."""
+        raise QueryError("a store in memory has no SQL.", hint="Read it with rows(table), or use a 'parquet' store.")
+
+    def tables(self) -> list[str]:
+        """Names of all tables."""
+        with self._contents.lock:
+            return sorted({"runs", *self._contents.columns})
+
+    def schema(self, table: str) -> dict[str, str]:
+        """Type of each column by name."""
+        if table == "runs":
+            return {name: str(kind) for name, kind in _RUN_COLUMNS.items()}
+        with self._contents.lock:
+            return {name: str(kind) for name, kind in self._contents.columns.get(table, {}).items()}
+
+    def files(self, table: str) -> list[str]:
+        """There are none."""
+        return []
+
+    def read_report(self, reference: CapabilityRunRef) -> str | None:
+        """The text of a run's report."""
+        report = reference.report
+        if report is None:
+            return None
+        if isinstance(report, InlineTextReport):
+            return report.content
+        with self._contents.lock:
+            if report.uri in self._contents.reports:
+                return self._contents.reports[report.uri]
+        raise ObjectNotFoundError(
+            f"there is no report {report.uri!r} in {self.uri}.", hint="Run the capability again.", uri=report.uri
+        )
+
+    def close(self) -> None:
+        """Nothing has to be let go."""
+
+
+def _run_row(bundle: RunBundle) -> dict[str, Scalar]:
+    reference = bundle.reference
+    return {
+        "event_id": bundle.event_id,
+        "run_uid": reference.run_uid,
+        "capability_id": reference.capability_id,
+        "config": bundle.config,
+        **bundle.provenance.model_dump(),
+    }
+
+
+class MemoryStorePlugin:
+    """Opens stores in memory; those opened at one location share their contents."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locations: dict[str, _Contents] = {}
+
+    def open(self, uri: str, storage_options: Mapping[str, Any]) -> MemoryResultStore:
+        """Open the store at ``uri``; any text will do."""
+        with self._lock:
+            return MemoryResultStore(uri, self._locations.setdefault(uri, _Contents()))
+
+
+MEMORY_STORE = MemoryStorePlugin()
+"""What an entry point of the group ``checkmaite.result_stores`` can name."""

@@ -1,0 +1,154 @@
+"""A job backend of threads: for unit tests, and the smallest complete example of a backend."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from checkmaite_core.backend import JobBackend
+from checkmaite_core.errors import JobNotFoundError
+from checkmaite_core.execution import cancelled_error, execute, settle
+from checkmaite_core.failure import FailureKind, FailureRecord
+from checkmaite_core.job import Job, JobPage, JobStatus, Progress
+from checkmaite_core.provenance import utc_now
+from checkmaite_core.store import AnalyticsStoreConfig
+from checkmaite_core.submission import Submission, WorkOrder
+from checkmaite_core.tracking import TrackedJob, page_of
+
+__all__ = ["THREAD_BACKEND", "ThreadBackend", "ThreadBackendPlugin", "ThreadOptions"]
+
+
+class ThreadOptions(BaseModel):
+    """Options of the backend.
+
+    Attributes:
+        slots: How many jobs run at the same time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slots: int = Field(default=4, ge=1)
+
+
+class _Monitor:
+    """Sees to it that running code and its handle know of each other."""
+
+    def __init__(self, job: TrackedJob) -> None:
+        self._job = job
+
+    def report_progress(self, done: int, total: int | None, description: str) -> None:
+        self._job.set_progress(Progress(done, total, description))
+
+    def cancel_requested(self) -> bool:
+        return self._job.cancel_requested
+
+
+class ThreadBackend(JobBackend):
+    """Runs jobs in threads of this process, through everything that a real worker does.
+
+    It looks at no resource demand, and code that never asks whether to stop is not stopped: threads cannot be.
+
+    Args:
+        store: Where results go.
+        slots: How many jobs run at the same time.
+    """
+
+    def __init__(self, store: AnalyticsStoreConfig, slots: int = 4) -> None:
+        super().__init__("threads", store)
+        self._lock = threading.Lock()
+        self._jobs: dict[str, tuple[TrackedJob, WorkOrder]] = {}
+        self._closed = False
+        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="checkmaite-job")
+
+    def _submit(self, submission: Submission) -> Job:
+        payload = submission.pickle(pickle.dumps)
+        order = submission.order
+        job = TrackedJob(order.job_id, submission.name, submission.submitted_at, self._cancel)
+        with self._lock:
+            self._refuse_if_closed()  # it may have been shut down since submit() looked
+            self._jobs[job.job_id] = (job, order)
+            self._threads.submit(self._run, job, order, payload)
+        return job
+
+    def _run(self, job: TrackedJob, order: WorkOrder, payload: bytes) -> None:
+        if job.status.is_terminal:  # cancelled while it was queued
+            return
+        job.mark_running(utc_now())
+        # The bytes are our own: they were pickled in this process.
+        job.finish(execute(order, payload, loads=pickle.loads, monitor=_Monitor(job)))
+
+    def _cancel(self, job: TrackedJob) -> None:
+        if job.status is JobStatus.PENDING:
+            self._end(job, FailureRecord.from_exception(cancelled_error(job.job_id), FailureKind.CANCELLED))
+
+    def _end(self, job: TrackedJob, failure: FailureRecord) -> None:
+        _, order = self._jobs[job.job_id]
+        job.finish(settle(order, failure))
+
+    def job(self, job_id: str) -> Job:
+        """The job of this id."""
+        with self._lock:
+            if job_id in self._jobs:
+                return self._jobs[job_id][0]
+        raise JobNotFoundError(
+            f"this backend has no job {job_id!r}.",
+            hint="Jobs in threads are known only to the object that they were submitted to; see list_jobs().",
+            job_id=job_id,
+        )
+
+    def jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        name: str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """Jobs that were submitted to this object, newest first."""
+        with self._lock:
+            known = [job for job, _ in self._jobs.values()]
+        return page_of(known, status=status, name=name, since=since, limit=limit, cursor=cursor)
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Stop; without ``wait``, jobs that have not ended are settled as lost."""
+        with self._lock:
+            self._closed = True
+            known = [job for job, _ in self._jobs.values()]
+        if not wait:
+            for job in known:
+                if not job.status.is_terminal:
+                    self._end(job, _left_behind())
+        self._threads.shutdown(wait=wait, cancel_futures=not wait)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been shut down."""
+        return self._closed
+
+
+def _left_behind() -> FailureRecord:
+    return FailureRecord(
+        kind=FailureKind.LOST,
+        error_type="checkmaite_core.errors.JobLostError",
+        message="the backend was shut down before the job had ended.",
+        retryable=True,
+    )
+
+
+class ThreadBackendPlugin:
+    """Opens backends of threads."""
+
+    options = ThreadOptions
+
+    def open(self, options: ThreadOptions, store: AnalyticsStoreConfig) -> ThreadBackend:
+        """A new one each time."""
+        return ThreadBackend(store, options.slots)
+
+
+THREAD_BACKEND = ThreadBackendPlugin()
+"""What an entry point of the group ``checkmaite.job_backends`` can name."""
