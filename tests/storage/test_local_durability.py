@@ -97,7 +97,7 @@ while True:
 
 def test_a_writer_killed_at_any_moment_leaves_whole_objects_only(root: Path, way: str) -> None:
     acknowledged: set[str] = set()
-    for round_number in range(8):
+    for round_number in range(4):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(root), way, str(round_number)], stdout=subprocess.PIPE, text=True
         )

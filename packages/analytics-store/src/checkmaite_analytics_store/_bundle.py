@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from checkmaite_analytics_store._columns import encode_table
 from checkmaite_analytics_store._sealed import corrupt
@@ -104,7 +105,13 @@ def encode_bundle(bundle: RunBundle) -> bytes:
 
     Raises:
         SchemaError: A value does not fit its column.
+        RunContractError: The reference is another event's, or a text cannot be encoded.
     """
+    if bundle.event_id != bundle.reference.event_id:
+        raise RunContractError(
+            f"the bundle of event {bundle.event_id!r} has the reference of event {bundle.reference.event_id!r}.",
+            hint="Make the reference with the event id of its bundle; bundle_run() does.",
+        )
     headers, blobs = [], []
     for rows in bundle.tables:
         columns = {name: kind for name, kind in rows.columns.items() if name != "run_uid"}
@@ -137,7 +144,13 @@ def encode_marker(event_id: str) -> bytes:
 
 
 def _assemble(header: BaseModel, blobs: Sequence[bytes]) -> bytes:
-    text = header.model_dump_json().encode() + b"\n"
+    try:
+        text = header.model_dump_json().encode() + b"\n"
+    except PydanticSerializationError as error:
+        raise RunContractError(
+            f"the run's ids, config, report or provenance hold text that UTF-8 cannot encode: {error}.",
+            hint="Clean the text with value.encode('utf-8', 'replace').decode().",
+        ) from error
     preamble = f"checkmaite-run 1 {len(text)} {hashlib.sha256(text).hexdigest()}\n".encode()
     return b"".join((preamble, text, *blobs))
 

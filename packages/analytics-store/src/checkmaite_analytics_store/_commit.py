@@ -6,7 +6,7 @@ from checkmaite_analytics_store._bundle import Abandoned, StoredRun, encode_bund
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._format import StoreFormat
 from checkmaite_analytics_store._inbox import Inbox
-from checkmaite_analytics_store._index import EventState
+from checkmaite_analytics_store._index import EventIndex, EventState
 from checkmaite_analytics_store._layout import inbox_key
 from checkmaite_analytics_store._manifest import ManifestReader
 from checkmaite_analytics_store._schemas import SchemaRegistry
@@ -37,6 +37,7 @@ class Committer:
         self._inbox = inbox
         self._manifests = manifests
         self._reader = reader
+        self._learned = False
 
     def commit(self, bundle: RunBundle) -> CommitReceipt:
         """See :meth:`AnalyticsStore.commit`."""
@@ -46,18 +47,14 @@ class Committer:
         for table in bundle.tables:
             columns = {name: kind for name, kind in table.columns.items() if name != "run_uid"}
             self._schemas.register(table.table, columns)
-        index = self._manifests.known_index()
-        if index is None:
-            index = self._manifests.index(self._manifests.newest())  # once per process, while it learns the schema
+        index = self._known_index()
         while bundle.event_id not in index:
             try:
                 self._objects.put_if_absent(key, data)
             except ObjectExistsError:
-                try:
-                    found = self._inbox.read(bundle.event_id)
-                except ObjectNotFoundError:
-                    # It was folded and removed between the two looks, so the index has it - or someone removed it.
-                    index = self._manifests.index(self._manifests.newest())
+                found = self._read(bundle.event_id)
+                index = self._newest_index()
+                if found is None or bundle.event_id in index:
                     continue
                 return CommitReceipt(bundle.event_id, created=False, reference=self._committed(found))
             return CommitReceipt(bundle.event_id, created=True, reference=bundle.reference)
@@ -74,15 +71,41 @@ class Committer:
             try:
                 self._objects.put_if_absent(key, encode_marker(event_id))
             except ObjectExistsError:
-                try:
-                    found = self._inbox.read(event_id)
-                except ObjectNotFoundError:
-                    if event_id not in self._manifests.index(self._manifests.newest()):
-                        continue  # somebody removed it by hand
-                else:
+                found = self._read(event_id)
+                if event_id not in self._newest_index():
+                    if found is None:
+                        continue  # removed by hand
                     return found.reference if isinstance(found, StoredRun) else None
             # The index is read after the put: a run that was folded and removed before it is in there.
             return self._folded_reference(event_id)
+
+    def reference(self, event_id: str) -> CapabilityRunRef | None:
+        """See :meth:`AnalyticsStore.reference`."""
+        found = self._read(event_id)
+        if event_id in self._newest_index():
+            return self._folded_reference(event_id)
+        return found.reference if isinstance(found, StoredRun) else None
+
+    def _read(self, event_id: str) -> StoredRun | Abandoned | None:
+        """What lies at an event's key; None if it has been removed, which follows its folding.
+
+        Only where the index does not have the event does it count: after a removal, a late marker or a straggler's
+        bundle can lie there, which must not change what the event has become.
+        """
+        try:
+            return self._inbox.read(event_id)
+        except ObjectNotFoundError:
+            return None
+
+    def _known_index(self) -> EventIndex:
+        """The index as this process last saw it, so that a commit is one request; read once at its first commit."""
+        if not self._learned:
+            self._newest_index()
+            self._learned = True
+        return self._manifests.known_index()
+
+    def _newest_index(self) -> EventIndex:
+        return self._manifests.index(self._manifests.newest())
 
     def _committed(self, found: StoredRun | Abandoned) -> CapabilityRunRef:
         if isinstance(found, Abandoned):

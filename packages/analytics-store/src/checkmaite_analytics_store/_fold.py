@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from checkmaite_analytics_store._bundle import Abandoned
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._inbox import Inbox, TailEvent, TailListing, why
-from checkmaite_analytics_store._index import EventState, SegmentEntry, SegmentReader, encode_segment, mergeable
+from checkmaite_analytics_store._index import EventState, SegmentEntry, encode_segment, mergeable
 from checkmaite_analytics_store._layout import (
     REFERENCES,
     RUNS,
@@ -87,7 +87,6 @@ class Folder:
         self._inbox = inbox
         self._manifests = manifests
         self._reader = reader
-        self._segments = SegmentReader(objects)
         self._settings = settings
         self._clock = clock
 
@@ -239,7 +238,7 @@ class Folder:
             for event in events
         }
         for segment in merged:
-            states.update(self._segments.read(segment))
+            states.update(self._manifests.segments.read(segment))
         data = encode_segment(states)
         key = index_key(fold)
         self._objects.put_if_absent(key, data)

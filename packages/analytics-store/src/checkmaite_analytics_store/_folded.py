@@ -64,6 +64,8 @@ class FoldedReader:
             CorruptObjectError: Its size or digest is not the one in the manifest, or it is gone.
         """
         uri = self.uri_of(entry)
+        with self._lock:
+            self._whole.discard(entry.sha256)  # whatever it was before
         try:
             data = self._objects.get(entry.key)
         except ObjectNotFoundError as error:

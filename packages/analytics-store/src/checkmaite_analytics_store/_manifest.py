@@ -130,7 +130,11 @@ class Manifest(_Body):
 
 
 class ManifestReader:
-    """Finds and reads manifests and their indexes; remembers the newest one. Safe for several threads."""
+    """Finds and reads manifests and their indexes; remembers the newest one. Safe for several threads.
+
+    Attributes:
+        segments: Reads the segments of the indexes.
+    """
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
@@ -174,8 +178,8 @@ class ManifestReader:
         """The index of a manifest; empty for None."""
         return self.segments.index(manifest.segments if manifest else ())
 
-    def known_index(self) -> EventIndex | None:
-        """The index of the newest manifest that was read so far, with no request; None if none was."""
+    def known_index(self) -> EventIndex:
+        """The index of the newest manifest that was read so far; empty if none was."""
         with self._lock:
             manifest = self._newest
-        return self.index(manifest) if manifest else None
+        return self.index(manifest)

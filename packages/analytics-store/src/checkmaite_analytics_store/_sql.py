@@ -62,12 +62,20 @@ class SqlEngine:
                 if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                     raise QueryError(
                         f"one SELECT statement can be asked, but this is {_describe(statements)}.",
-                        hint="Ask one question per call, such as: SELECT * FROM runs ORDER BY committed_at DESC. The "
-                        "store is changed through write() only.",
+                        hint="Ask one question per call, such as: SELECT * FROM runs ORDER BY committed_at DESC (and "
+                        "give PIVOT its values: ON column IN (...)). The store is changed through write() only.",
                     )
                 return connection.sql(statements[0]).to_arrow_table()
             except duckdb.Error as error:
+                if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.SerializationException):
+                    self._check_again(view)
                 raise _refused(error, view, self._objects.uri) from error
+
+    def _check_again(self, view: StoreView) -> None:
+        """Files were whole when they were first used: see whether damage since then explains an error."""
+        for table in view.tables.values():
+            for entry in table.files:
+                self._reader.read_bytes(entry)
 
     def close(self) -> None:
         """Close the connection; the next query opens another one."""

@@ -124,6 +124,17 @@ class AnalyticsStore:
         """
         return self._committer.settle(event_id)
 
+    def reference(self, event_id: str) -> CapabilityRunRef | None:
+        """The reference of a committed event, such as one from the table ``runs``; None if there is none.
+
+        Raises:
+            RunContractError: It cannot be an event's id.
+            CorruptObjectError: The event, or a file that holds it, is damaged.
+            StorageError: The store could not be asked.
+        """
+        check_event_id(event_id)
+        return self._committer.reference(event_id)
+
     def put_report(self, event_id: str, report: InlineTextReport) -> ArtifactReport:
         """Keep a large report as an object of its own, before the commit. Idempotent by event and content.
 
