@@ -1,0 +1,147 @@
+"""The commands and their options. What they need is imported when one of them runs, so that ``--help`` is fast."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+
+class Format(StrEnum):
+    """How the rows of an answer are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+Store = Annotated[
+    str, typer.Option("--store", metavar="URI", help="The analytics store: a folder, such as ./checkmaite-demo.")
+]
+
+app = typer.Typer(
+    name="checkmaite",
+    help="Run test-and-evaluation work on models and datasets as jobs, and ask the results questions in SQL.",
+    epilog="Start with: checkmaite demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+store_app = typer.Typer(help="Keep an analytics store in order.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(store_app, name="store")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"checkmaite {version('checkmaite-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _checkmaite(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    store: Annotated[
+        str, typer.Option("--store", metavar="PATH", help="The analytics store that the results go to.")
+    ] = "./checkmaite-demo",
+    backend: Annotated[str, typer.Option(metavar="NAME", help="The job backend.")] = "ray-simple",
+    quick: Annotated[bool, typer.Option("--quick", help="Two models and three kinds of images only.")] = False,
+) -> None:
+    """Evaluate real models on real images, from jobs to SQL.
+
+    Four classifiers read 797 scans of digits, clean and perturbed, in jobs on a local Ray; nothing is downloaded. The
+    results go to the store, and the answer is read back from it with SQL. Run again, it adds to the history; the
+    tables keep one copy of each result.
+    """
+    from checkmaite_cli.demo.command import run_demo
+
+    raise typer.Exit(run_demo(store, backend=backend, quick=quick))
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT statement.", show_default=False)],
+    store: Store,
+    format: Annotated[  # noqa: A002 - the option's name
+        Format, typer.Option("--format", help="How to write the answer; csv and json are for other programs.")
+    ] = Format.TABLE,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", min=1, metavar="ROWS", help="Most rows of a table; csv and json are whole."),
+    ] = 50,
+) -> None:
+    """Ask a store a question in SQL.
+
+    The tables are those of the capabilities that ran, and "runs", the history. In csv, control characters inside text
+    are written out, such as \\x1b; json keeps them, escaped.
+    """
+    from checkmaite_cli.query import run_query
+
+    run_query(store, sql, format=format.value, limit=limit)
+
+
+@app.command()
+def runs(
+    store: Store,
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="ROWS", help="Most runs to show.")] = 20,
+) -> None:
+    """Show the history: every run in a store, newest first."""
+    from checkmaite_cli.history import show_runs
+
+    show_runs(store, limit=limit)
+
+
+@app.command()
+def report(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="EVENT_OR_RUN",
+            help='An event_id or run_uid from "checkmaite runs", or the beginning of one.',
+            show_default=False,
+        ),
+    ],
+    store: Store,
+) -> None:
+    """Print the report that a run has made, in Markdown.
+
+    Of a run that ran more than once, it is the newest one's.
+    """
+    from checkmaite_cli.history import print_report
+
+    print_report(store, run)
+
+
+@store_app.command()
+def fold(store: Store) -> None:
+    """Move new results into the store's Parquet files.
+
+    Queries see results either way. Folded, they are answered faster, and other tools can read the files.
+    """
+    from checkmaite_cli.upkeep import fold_store
+
+    fold_store(store)
+
+
+@store_app.command()
+def verify(store: Store) -> None:
+    """Look for damage: compare all objects with their checksums.
+
+    The exit status is 1 if something is damaged.
+    """
+    from checkmaite_cli.upkeep import verify_store
+
+    raise typer.Exit(verify_store(store))

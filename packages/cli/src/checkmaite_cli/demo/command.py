@@ -1,0 +1,179 @@
+"""``checkmaite demo`` from its first line to its last."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from checkmaite_cli.console import make_console, show_error
+from checkmaite_cli.demo.answer import show_answers, show_next_commands
+from checkmaite_cli.demo.ctrl_c import INTERRUPTED, CtrlC
+from checkmaite_cli.demo.place import prepared
+from checkmaite_cli.demo.screen import JobDisplay, census, step, took
+from checkmaite_cli.invocation import as_typed, own_command
+from checkmaite_cli.opening import opened
+from checkmaite_core import Job, JobBackend, JobStatus, configure_job_backend
+from checkmaite_core.errors import PluginNotFoundError
+
+if TYPE_CHECKING:
+    from checkmaite_cli.demo.plan import Plan
+
+__all__ = ["run_demo"]
+
+FAILED = 1
+_REFRESH_SECONDS = 0.1
+_CANCEL_SECONDS = 15.0
+"""How long stopped jobs may take to end; the backend's own grace period is shorter."""
+
+
+def run_demo(store: str, *, backend: str, quick: bool) -> int:
+    """Run the demo.
+
+    Args:
+        store: Where the results go.
+        backend: Name of the job backend.
+        quick: Run the small plan.
+
+    Returns:
+        The exit status: 0, 1 if a job failed, 130 after Ctrl-C.
+
+    Raises:
+        CheckmaiteError: It could not be run.
+    """
+    _require_demo_extra()
+    from checkmaite_cli.demo.plan import FULL, QUICK
+
+    return _Demo(prepared(store), backend, QUICK if quick else FULL).run()
+
+
+def _require_demo_extra() -> None:
+    missing = [name for name in ("checkmaite_capabilities", "sklearn") if find_spec(name) is None]
+    if missing:
+        raise PluginNotFoundError(
+            f"the demo needs packages that are not installed here ({', '.join(missing)}).",
+            hint='Install them: pip install "checkmaite-cli[demo]"',
+        )
+
+
+class _Demo:
+    """One run of the demo.
+
+    Args:
+        uri: Where the results go.
+        kind: Name of the job backend.
+        plan: What to run.
+    """
+
+    def __init__(self, uri: str, kind: str, plan: Plan) -> None:
+        self._uri = uri
+        self._kind = kind
+        self._plan = plan
+        self._console = make_console()
+        self._jobs: list[Job] = []
+        self._command = own_command()
+        self._location = as_typed(uri)
+
+    def run(self) -> int:
+        started = time.monotonic()
+        self._introduce()
+        with CtrlC(self._last_words) as ctrl_c:
+            with self._starting():
+                backend = configure_job_backend(self._kind, address="local", analytics_store={"uri": self._uri})
+            ctrl_c.be_patient()
+            self._work(backend, ctrl_c)
+            if ctrl_c.asked.is_set():
+                return self._stop(backend)
+            ctrl_c.be_patient(False)
+            with step(self._console, "Stopping Ray", "Ray stopped"):
+                backend.shutdown()
+            return self._finish(started)
+
+    def _introduce(self) -> None:
+        plan = self._plan
+        self._console.print(
+            f"{len(plan.models)} models read handwritten digits, clean and under {len(plan.perturbations)} "
+            f"perturbations: {plan.jobs} jobs.\nFirst a local Ray starts, which takes a few seconds.\n"
+        )
+
+    def _starting(self) -> contextlib.AbstractContextManager[None]:
+        # On a terminal the backend itself says so, and how long it took.
+        if sys.stderr.isatty():
+            return contextlib.nullcontext()
+        return step(self._console, "Starting Ray", "Ray started")
+
+    def _work(self, backend: JobBackend, ctrl_c: CtrlC) -> None:
+        """Submit the jobs and wait for them, or for Ctrl-C."""
+        from checkmaite_cli.demo.plan import submit_plan
+
+        started = time.monotonic()
+        for job in submit_plan(self._plan, backend):
+            self._jobs.append(job)
+            if ctrl_c.asked.is_set():
+                return
+        display = JobDisplay(self._console, len(self._jobs))
+        with display.shown():
+            now = census(self._jobs)
+            while now.finished < len(self._jobs):
+                display.update(now)
+                if ctrl_c.asked.wait(_REFRESH_SECONDS):
+                    return
+                now = census(self._jobs)
+        took(self._console, f"{now.finished} jobs finished", started)
+
+    def _stop(self, backend: JobBackend) -> int:
+        """End what has not ended, and say what is there."""
+        console = make_console(stderr=True)
+        now = census(self._jobs)
+        console.print(
+            f"\nStopping: {len(now.running)} running and {now.pending} pending jobs are being cancelled. "
+            "(Ctrl-C again leaves at once.)"
+        )
+        for job in self._jobs:
+            job.cancel()
+        deadline = time.monotonic() + _CANCEL_SECONDS
+        for job in self._jobs:
+            job.wait(max(0.0, deadline - time.monotonic()))
+        backend.shutdown(wait=False)
+        console.print(Text(self._last_words()), soft_wrap=True)
+        return INTERRUPTED
+
+    def _last_words(self) -> str:
+        """What there is after Ctrl-C. Called in the signal handler, too."""
+        if not self._jobs:
+            return "Interrupted before any job was submitted; nothing was stored."
+        now, total = census(self._jobs), len(self._jobs)
+        again = f"  run it again:  {self._command} {shlex.join(sys.argv[1:])}"
+        if not now.completed:
+            return f"Interrupted. None of the {total} jobs had completed, so nothing was stored.\n{again}"
+        rest = "" if now.completed == total else f" The other {total - now.completed} ended without leaving anything."
+        return (
+            f"Interrupted. {now.completed} of {total} jobs completed; their results are in the store.{rest}\n"
+            f"  see them:      {self._command} runs --store {self._location}\n{again}"
+        )
+
+    def _finish(self, started: float) -> int:
+        console = self._console
+        failed = [error for job in self._jobs if (error := job.exception(timeout=0)) is not None]
+        if failed:
+            console.print()
+            show_error(failed[0])
+        if len(failed) < len(self._jobs):
+            console.print()
+            with opened(self._uri) as store:
+                show_answers(console, store, self._plan)
+                show_next_commands(console, store, self._command, self._location, self._report_of())
+        console.print()
+        if failed:
+            console.print(f"{len(failed)} of {len(self._jobs)} jobs failed; the first error stands above.")
+        took(console, "All of it took", started)
+        return FAILED if failed else 0
+
+    def _report_of(self) -> str:
+        """The event of the data's quality, or of another job if that one failed."""
+        return next(job.job_id for job in self._jobs if job.status is JobStatus.COMPLETED)

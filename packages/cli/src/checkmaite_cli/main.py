@@ -1,0 +1,41 @@
+"""The entry point: runs the command and turns every way it can end into a message and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+__all__ = ["main"]
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """Run ``checkmaite`` with the process's arguments.
+
+    Exit status: 0 if all went well, 1 after an error of ours (its message and hint go to stderr, without a
+    traceback), 2 for a command that cannot be understood, 130 after Ctrl-C.
+    """
+    try:
+        # Imported here, so that Ctrl-C while Python is still loading ends as quietly as later on.
+        from checkmaite_cli.app import app
+
+        app()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted.\n")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as in `checkmaite query ... | head`: nothing is left to be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except Exception as error:
+        from checkmaite_cli.console import show_error
+        from checkmaite_core.errors import CheckmaiteError
+
+        if not isinstance(error, CheckmaiteError):
+            raise  # a bug: its traceback is what we need to see
+        show_error(error)
+        sys.exit(FAILED)
