@@ -102,9 +102,10 @@ def _current() -> Connection | None:
         return None  # also where other code has called ray.shutdown() on ours
     if _Shared.connection is not None:
         return _Shared.connection
-    node = ray_worker._global_node
-    if ray_client.is_connected():
-        target = resolve(f"ray://{ray_client.get_context().client_worker._conn_str}")
+    node: Any = ray_worker._global_node  # Ray says None, and means a Node once it runs
+    client: Any = ray_client
+    if client.is_connected():
+        target = resolve(f"ray://{client.get_context().client_worker._conn_str}")
     elif node is not None and node.is_head():
         target = resolve("local")
     else:

@@ -29,7 +29,7 @@ def keep_workers_in_their_environment() -> None:
 
 def reread_authentication() -> None:
     """Make Ray forget the token it has read, so that one set since then (in a notebook, say) counts."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     # In this order, as in Ray's own tests: a thread that is still closing must not miss a token it believes in.
     Config.initialize("")
@@ -44,7 +44,7 @@ def private_token() -> contextlib.ExitStack:
     Returns:
         What puts the variables back; to be closed when that Ray has ended.
     """
-    from ray._raylet import AuthenticationTokenLoader
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     undo = contextlib.ExitStack()
     if "RAY_AUTH_MODE" not in os.environ:

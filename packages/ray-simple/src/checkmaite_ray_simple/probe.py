@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import socket
+from typing import Any
 
 import grpc
 import ray
@@ -24,6 +25,12 @@ from checkmaite_core.errors import (
 from checkmaite_ray_simple.address import Kind, Target
 
 __all__ = ["probe"]
+
+# Generated without types.
+_gcs: Any = gcs_service_pb2
+_gcs_stubs: Any = gcs_service_pb2_grpc
+_client: Any = ray_client_pb2
+_client_stubs: Any = ray_client_pb2_grpc
 
 _DEADLINE = 1.5
 """Seconds that each step may take."""
@@ -44,13 +51,13 @@ def probe(target: Target) -> None:
     channel = init_grpc_channel(target.address.removeprefix("ray://"), options=[("grpc.enable_http_proxy", 0)])
     try:
         if target.kind is Kind.CLIENT:
-            request = ray_client_pb2.ClusterInfoRequest(type=ray_client_pb2.ClusterInfoType.PING)
-            ray_client_pb2_grpc.RayletDriverStub(channel).ClusterInfo(request, timeout=_DEADLINE)
+            request = _client.ClusterInfoRequest(type=_client.ClusterInfoType.PING)
+            _client_stubs.RayletDriverStub(channel).ClusterInfo(request, timeout=_DEADLINE)
             return
-        nodes = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
-        alive = nodes.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=_DEADLINE)
-        metadata = gcs_service_pb2_grpc.InternalKVGcsServiceStub(channel).InternalKVGet(
-            gcs_service_pb2.InternalKVGetRequest(key=b"CLUSTER_METADATA", namespace=b"cluster"), timeout=_DEADLINE
+        nodes = _gcs_stubs.NodeInfoGcsServiceStub(channel)
+        alive = nodes.CheckAlive(_gcs.CheckAliveRequest(), timeout=_DEADLINE)
+        metadata = _gcs_stubs.InternalKVGcsServiceStub(channel).InternalKVGet(
+            _gcs.InternalKVGetRequest(key=b"CLUSTER_METADATA", namespace=b"cluster"), timeout=_DEADLINE
         )
     except grpc.RpcError as error:
         raise _explained(target, error) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -53,7 +53,7 @@ class Nodes:
         key = tuple(sorted(demand.items()))
         if key in self._met:
             return None
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         if any(_meets(node, demand) for node in nodes):
             self._met.add(key)
             return None
@@ -68,24 +68,25 @@ class Nodes:
 
 def autoscaler_runs() -> bool:
     """Whether something may add nodes to the connected cluster."""
-    # Ray's monitor process runs on every head and publishes this report. Without an autoscaling configuration it
-    # works read-only, and names the type of each node after the node itself, with this prefix
-    # (ray/autoscaler/_private/monitor.py and util.py: format_readonly_node_type).
-    report = internal_kv._internal_kv_get("__autoscaling_status")
-    if not report:
-        return False
-    types: Mapping[str, Any] = json.loads(report).get("load_metrics_report", {})
-    return bool(types)
+    # The GCS keeps this flag for the second autoscaler (ray/autoscaler/v2/utils.py: is_autoscaler_v2).
+    if internal_kv._internal_kv_get(b"__autoscaler_v2_enabled", namespace=b"__autoscaler") == b"1":
+        return True
+    # The first one's monitor runs on every head and publishes this report. Where it has no autoscaling configuration
+    # it only looks on, and calls the type of each node after the node's id (ray/autoscaler/_private/monitor.py and
+    # util.py: format_readonly_node_type).
+    report = json.loads(internal_kv._internal_kv_get(b"__autoscaling_status") or b"{}")
+    types: dict[str, str] = (report.get("autoscaler_report") or {}).get("node_type_mapping") or {}
+    return any(kind != f"node_{node}" for node, kind in types.items())
 
 
 def _meets(node: Mapping[str, float], demand: Mapping[str, float]) -> bool:
     return all(node.get(name, 0.0) >= amount for name, amount in demand.items())
 
 
-def _text(amounts: Mapping[str, float] | Sequence[tuple[str, float]]) -> str:
+def _text(amounts: Mapping[str, float]) -> str:
     """Such as ``4 CPU, 7.5 GiB memory``; Ray's own bookkeeping left out."""
     shown = []
-    for name, amount in dict(amounts).items():
+    for name, amount in amounts.items():
         if name == "memory":
             shown.append(f"{amount / _GIB:.3g} GiB memory")
         elif name != "object_store_memory" and not name.startswith("node:"):
