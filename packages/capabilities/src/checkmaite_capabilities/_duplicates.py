@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from checkmaite_capabilities._inputs import stop_if_cancelled
+from checkmaite_capabilities._pixels import THUMBNAIL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +56,8 @@ def difference_hash(thumbnails: NDArray[np.float64]) -> NDArray[np.bool_]:
     has to be brighter by a fifth of the thumbnail's standard deviation, since in even areas noise alone would
     decide.
     """
-    margin = _DEAD_BAND / np.sqrt(thumbnails[0].size) if len(thumbnails) else 0.0
+    # Of mean 0 and length 1, a thumbnail has this standard deviation.
+    margin = _DEAD_BAND / math.sqrt(math.prod(THUMBNAIL))
     bits: NDArray[np.bool_] = np.diff(thumbnails, axis=2) > margin
     return bits.reshape(len(thumbnails), HASH_BITS)
 
@@ -75,7 +78,7 @@ def near_duplicates(thumbnails: NDArray[np.float64], *, distance: int, similarit
     """
     count = len(thumbnails)
     bits = difference_hash(thumbnails)
-    flat = thumbnails.reshape(count, -1)
+    flat = thumbnails.reshape(count, math.prod(THUMBNAIL))
     groups = _Groups(count)
     nearest = np.full(count, -1, dtype=np.int64)
     best = np.full(count, -np.inf)
@@ -118,7 +121,8 @@ def _alike(
         stop_if_cancelled()
         # A matrix product sifts fast but rounds; what passes is looked at again in full precision.
         rough = small[start : start + rows] @ small[start:].T
-        one, other = np.nonzero(np.triu(rough >= similarity - 1e-4, k=1))
+        one, other = np.nonzero(rough >= similarity - 1e-4)
+        one, other = one[one < other], other[one < other]
         for part in range(0, len(one), rows):
             left, right = bucket[start + one[part : part + rows]], bucket[start + other[part : part + rows]]
             likeness = np.minimum((flat[left] * flat[right]).sum(axis=1), 1.0)

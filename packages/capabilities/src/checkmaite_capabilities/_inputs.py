@@ -68,10 +68,10 @@ def check_protocols(inputs: Inputs) -> None:
         for value in getattr(inputs, kind):
             if isinstance(value, InputRef):
                 continue
-            missing = [name for name in methods if not callable(getattr(type(value), name, None))]
+            missing = [name for name in methods if not callable(getattr(value, name, None))]
             if missing:
                 raise InvalidCapabilityError(
-                    f"{kind[:-1]} {input_id(value)!r} is a {type(value).__qualname__}, which has no "
+                    f"{kind[:-1]} {input_id(value)!r} is a {type(value).__name__}, which has no "
                     f"{' and no '.join(missing)}.",
                     hint=f"Give it what the protocol asks for: {_NEEDS[kind][1]}.",
                 )
@@ -96,7 +96,7 @@ def explain(what: str) -> Iterator[None]:
     """Let an exception of the user's code pass as it is, with a note that says what was being done."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # passes on whatever the user's code raises
         error.add_note(f"This happened while {what}.")
         raise
 

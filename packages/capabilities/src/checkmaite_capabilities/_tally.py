@@ -30,7 +30,9 @@ _SUM_TOLERANCE = 0.01
 
 def are_distributions(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which rows are probability distributions: no negative score, and a sum of 1 within 0.01."""
-    result: NDArray[np.bool_] = (scores >= 0).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) <= _SUM_TOLERANCE)
+    with np.errstate(over="ignore"):
+        total = scores.sum(axis=1)
+    result: NDArray[np.bool_] = (scores >= 0).all(axis=1) & (np.abs(total - 1) <= _SUM_TOLERANCE)
     return result
 
 
@@ -45,7 +47,7 @@ class _Calibration:
     def add(self, predicted: NDArray[np.int64], confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> None:
         bins = self.count.shape[1]
         # Bin m of M holds the confidences in ((m-1)/M, m/M]; 0 goes to the first.
-        bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+        bin_of = np.searchsorted(np.arange(1, bins) / bins, confidence, side="left")
         np.add.at(self.count, (predicted, bin_of), 1)
         np.add.at(self.correct, (predicted, bin_of), correct)
         np.add.at(self.confidence, (predicted, bin_of), confidence)
@@ -110,7 +112,8 @@ class Tally:
         counted = valid & labelled
         correct = predicted[counted] == labels[counted]
         top = highest[counted]
-        softmax_top = 1 / np.exp(scores[counted] - top[:, None]).sum(axis=1)
+        with np.errstate(over="ignore"):  # a difference of more than the largest float is an exponential of 0
+            softmax_top = 1 / np.exp(scores[counted] - top[:, None]).sum(axis=1)
         self._calibration["probabilities"].add(predicted[counted], np.clip(top, 0, 1), correct)
         self._calibration["logits"].add(predicted[counted], softmax_top, correct)
 

@@ -227,7 +227,8 @@ class PerturbedDataset:
         name = perturbation.name
         if perturbation.random and seed:
             name = f"{name.removesuffix(')')},seed={seed})"
-        self.metadata: DatasetMetadata = {**dataset.metadata, "id": f"{input_id(dataset)}+{name}"}
+        known: Any = getattr(dataset, "metadata", {})
+        self.metadata: DatasetMetadata = {**known, "id": f"{input_id(dataset)}+{name}"}
 
     def __len__(self) -> int:
         return len(self._dataset)
