@@ -27,10 +27,8 @@ from checkmaite_core.errors import (
     EventAbandonedError,
     JobCancelledError,
     PayloadError,
-    PluginError,
     StorageFullError,
     StorageUnreachableError,
-    StoreError,
 )
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.inputs import load_inputs
@@ -69,6 +67,13 @@ class _CancelWatch:
         self.told = self.told or self._monitor.cancel_requested()
         return self.told
 
+    def stopped(self, error: BaseException) -> bool:
+        """Whether the code ended because of a cancellation.
+
+        A backend may interrupt it, and only the request tells that from an interrupt of the code's own.
+        """
+        return self.told or (isinstance(error, KeyboardInterrupt) and self.cancel_requested())
+
 
 def execute(
     order: WorkOrder, payload: bytes, *, loads: Callable[[bytes], Any], monitor: RunMonitor, attempt: int = 1
@@ -84,7 +89,7 @@ def execute(
     """
     started_at = utc_now()
     try:
-        reference = _run_and_commit(order, payload, loads, monitor)
+        reference = _run_and_commit(order, payload, loads, _CancelWatch(monitor))
     except _Stop as stop:
         failure = FailureRecord.from_exception(
             stop.error, stop.kind, retryable=_is_transient(stop.error), attempts=attempt
@@ -101,7 +106,7 @@ def settle(order: WorkOrder, failure: FailureRecord, *, started_at: datetime | N
     """
     try:
         reference = _open_store(order.store.model_dump_json()).settle(order.job_id)
-    except (StoreError, PluginError) as error:
+    except Exception as error:  # a store is a plugin: whatever it raises is reported, in the record of the failure
         note = f"{failure.message}\n(Its place in the store could not be closed either: {error})"
         failure = failure.model_copy(update={"message": note})
         reference = None
@@ -112,19 +117,19 @@ def settle(order: WorkOrder, failure: FailureRecord, *, started_at: datetime | N
 
 
 def _run_and_commit(
-    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], monitor: RunMonitor
+    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: _CancelWatch
 ) -> CapabilityRunRef:
     try:
         require_match(order.environment, describe_environment(distribution=order.environment.subject))
-        work = _unpickle(payload, loads)
+        work = _unpickle(order, payload, loads, watch)
     except CheckmaiteError as error:
         raise _Stop(FailureKind.DEPLOYMENT, error) from error
     try:
         # Before the work, not after it: hours of computing must not end in a store that cannot be opened.
         store = _open_store(order.store.model_dump_json())
-    except CheckmaiteError as error:
+    except Exception as error:  # as in settle()
         raise _Stop(FailureKind.STORE, error) from error
-    bundle = _bundle(order, work, store, _CancelWatch(monitor))
+    bundle = _bundle(order, work, store, watch)
     report = bundle.reference.report
     try:
         if isinstance(report, InlineTextReport) and len(report.content.encode()) > INLINE_REPORT_LIMIT:
@@ -133,14 +138,16 @@ def _run_and_commit(
         return store.commit(bundle).reference
     except EventAbandonedError as error:
         raise _Stop(FailureKind.LOST, error) from error
-    except CheckmaiteError as error:
+    except Exception as error:  # as in settle()
         raise _Stop(FailureKind.STORE, error) from error
 
 
-def _unpickle(payload: bytes, loads: Callable[[bytes], Any]) -> Payload:
+def _unpickle(order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: _CancelWatch) -> Payload:
     try:
         work = loads(payload)
-    except Exception as error:  # unpickling imports and runs the user's code: whatever it raises is explained
+    except BaseException as error:  # unpickling imports and runs the user's code, a script's sys.exit() included
+        if watch.stopped(error):
+            raise _Stop(FailureKind.CANCELLED, cancelled_error(order.job_id)) from error
         missing = isinstance(error, ImportError | AttributeError)
         raise PayloadError(
             f"the work cannot be read on this worker: {type(error).__name__}: {error}",
@@ -174,7 +181,7 @@ def _bundle(order: WorkOrder, work: Payload, store: ResultStore, watch: _CancelW
             report = _report(run, order.report_threshold)
             bundle = bundle_run(run, event_id=order.job_id, provenance=provenance, store_uri=store.uri, report=report)
     except BaseException as error:  # the boundary to the user's code, SystemExit and KeyboardInterrupt included
-        if not watch.told:
+        if not watch.stopped(error):
             out_of_memory = isinstance(error, MemoryError)
             raise _Stop(FailureKind.OUT_OF_MEMORY if out_of_memory else FailureKind.USER_CODE, error) from error
     if bundle is None or watch.told:
