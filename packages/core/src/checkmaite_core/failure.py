@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 __all__ = ["FailureKind", "FailureRecord"]
 
 _TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 _MAX_TEXT = 64 * 1024
 
 
@@ -62,11 +63,11 @@ class FailureRecord(BaseModel):
         """
         try:
             message = str(error)
-        except Exception as broken:  # a user's __str__ is user code: its failure is reported in the text
+        except BaseException as broken:  # a user's __str__ is user code: its failure is reported in the text
             message = f"<the exception's own text could not be made: {type(broken).__name__}>"
         try:
             text = "".join(traceback.format_exception(error))
-        except Exception as broken:  # as above, for exceptions chained to this one
+        except BaseException as broken:  # as above, for exceptions chained to this one
             text = f"<the traceback could not be made: {type(broken).__name__}>"
         return cls(
             kind=kind,
@@ -79,8 +80,8 @@ class FailureRecord(BaseModel):
 
 
 def _clean(text: str) -> str:
-    """Remove terminal codes, and the middle of a text too long to keep (characters)."""
-    text = _TERMINAL_CODES.sub("", text)
+    """Remove terminal codes, other control characters, and the middle of a text too long to keep."""
+    text = _CONTROL_CHARACTERS.sub("", _TERMINAL_CODES.sub("", text))
     # Lone surrogates cannot be encoded as UTF-8, and a failure record must always be storable.
     text = text.encode("utf-8", "replace").decode("utf-8")
     if len(text) > _MAX_TEXT:
