@@ -68,8 +68,21 @@ def as_report(value: Any) -> Report | None:
     Raises:
         RunContractError: It is none of these.
     """
-    if value is None or isinstance(value, InlineTextReport | ArtifactReport):
-        return value
+    if value is None:
+        return None
+    report = value if isinstance(value, InlineTextReport | ArtifactReport) else _converted(value)
+    if isinstance(report, InlineTextReport):
+        try:
+            report.content.encode()
+        except UnicodeEncodeError:
+            raise RunContractError(
+                "the text of the report holds a lone surrogate, which UTF-8 cannot encode.",
+                hint="Clean the text with text.encode('utf-8', 'replace').decode().",
+            ) from None
+    return report
+
+
+def _converted(value: Any) -> Report:
     if isinstance(value, str):
         return InlineTextReport(content=value)
     fields = {
