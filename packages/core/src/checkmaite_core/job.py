@@ -121,7 +121,11 @@ class Job(ABC):
 
     @abstractmethod
     def add_done_callback(self, callback: Callable[[Job], None]) -> None:
-        """Call ``callback(job)`` once it has ended; at once if it has. It runs in a thread of the backend's."""
+        """Call ``callback(job)`` once it has ended; at once if it has.
+
+        It runs in a thread of the backend's, or in this one if the job has ended. What it raises is logged (logger
+        ``checkmaite_core``) and hurts neither the job nor other callbacks.
+        """
 
     @property
     def status(self) -> JobStatus:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,6 +14,8 @@ from checkmaite_core.job import Job, JobPage, JobStatus, JobView, Progress
 from checkmaite_core.outcome import Outcome
 
 __all__ = ["TrackedJob", "page_of"]
+
+_log = logging.getLogger(__name__)
 
 
 class TrackedJob(Job):
@@ -62,7 +66,7 @@ class TrackedJob(Job):
             if not self._view.status.is_terminal:
                 self._callbacks.append(callback)
                 return
-        callback(self)
+        self._call(callback)
 
     def mark_running(self, started_at: datetime) -> None:
         """A worker has begun (again, if it is a retry)."""
@@ -84,21 +88,28 @@ class TrackedJob(Job):
         Returns:
             False if it had ended before; then nothing changes.
         """
-        ended = self._update(
-            status=outcome.status,
-            started_at=outcome.started_at or self._view.started_at,
-            finished_at=outcome.finished_at,
-            pending_reason=None,
-            failure=outcome.failure,
-            reference=outcome.reference,
-        )
-        if ended:
-            with self._changed:
-                callbacks, self._callbacks = self._callbacks, []
-                self._changed.notify_all()
-            for callback in callbacks:
-                callback(self)
-        return ended
+        with self._changed:
+            ended = self._update(
+                status=outcome.status,
+                started_at=outcome.started_at or self._view.started_at,
+                finished_at=outcome.finished_at,
+                pending_reason=None,
+                failure=outcome.failure,
+                reference=outcome.reference,
+            )
+            if not ended:
+                return False
+            callbacks, self._callbacks = self._callbacks, []
+            self._changed.notify_all()
+        for callback in callbacks:
+            self._call(callback)
+        return True
+
+    def _call(self, callback: Callable[[Job], None]) -> None:
+        try:
+            callback(self)
+        except Exception:  # the caller's code, in a thread of ours: as the standard library's futures do
+            _log.exception("a done callback of job %s (%s) raised", self.job_id, self.name)
 
     def _update(self, **changes: object) -> bool:
         with self._changed:
@@ -139,7 +150,7 @@ def page_of(
         )
     if status is not None and status not in set(JobStatus):
         raise ConfigurationError(f"{status!r} is no job status.", hint=f"Use one of {', '.join(JobStatus)}.")
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit()):
+    if cursor is not None and not re.fullmatch(r"[0-9]{1,18}", cursor):
         raise ConfigurationError(f"cursor {cursor!r} is not one of ours.", hint="Pass a JobPage's next_cursor.")
     numbered = list(enumerate(jobs))
     page: list[Job] = []
