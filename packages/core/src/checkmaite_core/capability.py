@@ -19,8 +19,7 @@ __all__ = ["Arity", "Capability", "CapabilityLike"]
 class CapabilityLike(Protocol):
     """What the backends need of a capability; no base class of ours is needed.
 
-    It may also have ``check(inputs, config)``, called before submission (see :meth:`Capability.check`), and
-    ``resources``, its default demand.
+    It may also have ``resources``, its default demand.
     """
 
     @property
