@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from checkmaite_core.errors import ConfigurationError
 
 __all__ = ["Provenance", "configure_provenance", "resolve_provenance", "utc_now"]
 
@@ -81,6 +84,9 @@ def configure_provenance(
 
     Returns:
         The provenance that a submission made now would carry.
+
+    Raises:
+        ConfigurationError: A value is empty, longer than 1024 characters, or no text.
     """
     given = {
         "user_id": user_id,
@@ -91,7 +97,7 @@ def configure_provenance(
         "request_id": request_id,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    Provenance.model_validate(chosen)  # refuse bad values before they replace good ones
+    _checked(chosen)  # refuse bad values before they replace good ones
     with _lock:
         _configured.clear()
         _configured.update(chosen)
@@ -103,7 +109,23 @@ def resolve_provenance() -> Provenance:
     with _lock:
         values = dict(_configured)
     for name in _CONFIGURABLE:
-        from_environment = os.environ.get(ENVIRONMENT_PREFIX + name.upper())
+        from_environment = os.environ.get(_variable(name))
         if from_environment and name not in values:
             values[name] = from_environment
-    return Provenance.model_validate(values)
+    return _checked(values)
+
+
+def _checked(values: Mapping[str, str]) -> Provenance:
+    try:
+        return Provenance.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise ConfigurationError(
+            f"provenance {name} cannot be used: {first['msg']}.",
+            hint=f"Pass a text of 1 to 1024 characters to configure_provenance, or set {_variable(name)} to one.",
+        ) from None
+
+
+def _variable(name: str) -> str:
+    return ENVIRONMENT_PREFIX + name.upper()
