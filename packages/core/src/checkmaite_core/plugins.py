@@ -67,11 +67,11 @@ def load_plugin(group: PluginGroup, name: str) -> Any:
         )
     try:
         return point.load()
-    except Exception as error:  # a plugin is foreign code: whatever it raises is reported under its name
+    except (Exception, SystemExit) as error:  # foreign code: whatever it raises is reported under its name
         origin = f" from {point.dist.name} {point.dist.version}" if point.dist else ""
         raise PluginBrokenError(
             f"{group.noun} {name!r}{origin} could not be loaded: {type(error).__name__}: {error}",
-            hint=f"Try `python -c 'import {point.module}'`, then reinstall or remove the distribution.",
+            hint=f"Try `python -c 'import {point.value.partition(':')[0]}'`, then reinstall or remove what brings it.",
         ) from error
 
 
