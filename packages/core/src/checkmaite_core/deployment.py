@@ -63,14 +63,14 @@ class Finding:
         level: How much it matters.
         distribution: What differs.
         client: The client's version.
-        worker: The worker's version; None if it has none.
+        worker: The worker's version.
         reason: Why it matters.
     """
 
     level: Level
     distribution: str
     client: str
-    worker: str | None
+    worker: str
     reason: str
 
 
@@ -122,7 +122,7 @@ def _packages() -> dict[str, list[str]]:
 def compare_environments(client: Environment, worker: Environment) -> list[Finding]:
     """Differences that matter, the worst first.
 
-    Only what the client has is compared: a worker may hold less (no command line) or more.
+    Only what both have is compared: a worker may hold less (no command line) or more.
     """
     findings: list[Finding] = []
     if _minor(client.python) != _minor(worker.python):
@@ -132,11 +132,13 @@ def compare_environments(client: Environment, worker: Environment) -> list[Findi
         theirs = worker.versions.get(name)
         if ours == theirs:
             continue
+        if theirs is None:
+            # It may come with runtime_env (working_dir or py_modules), which brings code and no metadata; if it does
+            # not, unpickling says which module is missing.
+            continue
         if name == client.subject and name not in _OURS:
             reason = "it defines the submitted capability"
             findings.append(Finding(Level.ERROR, name, ours, theirs, reason))
-        elif theirs is None:
-            continue
         elif name == "ray":
             reason = "Ray needs the same version on both sides"
             findings.append(Finding(Level.ERROR, name, ours, theirs, reason))
@@ -171,7 +173,7 @@ def require_match(client: Environment, worker: Environment) -> None:
 
 def _table(findings: Sequence[Finding]) -> str:
     rows = [("", "distribution", "client", "worker", "why it matters")]
-    rows += [(item.level, item.distribution, item.client, item.worker or "missing", item.reason) for item in findings]
+    rows += [(item.level, item.distribution, item.client, item.worker, item.reason) for item in findings]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return "\n".join(
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
