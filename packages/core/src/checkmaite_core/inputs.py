@@ -69,8 +69,8 @@ class InputRef(BaseModel):
         loaded = loader(self.uri)
         own = _own_id(loaded)
         if own is not None and own != self.id:
-            raise RunContractError(
-                f"input {self.id!r} was loaded from {self.uri!r}, but what came has the id {own!r}.",
+            raise RunContractError(  # without the URI: it may hold a password
+                f"what the loader of input {self.id!r} returned has the id {own!r}.",
                 hint="Give the reference the id that the loaded object has, or load the right one.",
             )
         return loaded
