@@ -188,11 +188,21 @@ def parse_options(kind: str, plugin: JobBackendPlugin, options: Mapping[str, Any
                 hint=explained.get(name, f"{hint}It has {', '.join(sorted(known))}."),
             )
     try:
-        return plugin.options.model_validate(dict(options))
+        # Copied, so that changing the caller's runtime_env afterwards does not change ours, unseen.
+        return plugin.options.model_validate(_copied(dict(options)))
     except ValidationError as error:
         raise ConfigurationError(
             f"the {kind} backend cannot use its options: {explain(error)}.", hint="Correct what is named above."
         ) from None
+
+
+def _copied(value: Any) -> Any:
+    """A copy of the containers, down to what is not one: py_modules may hold modules, which cannot be copied."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value
 
 
 def explain(error: ValidationError) -> str:
