@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_jsonable_python
 
 from checkmaite_core.errors import RunContractError
 from checkmaite_core.naming import check_event_id, check_run_uid, compute_run_uid
@@ -107,7 +108,7 @@ class CapabilityRun(BaseModel, Generic[ConfigT, OutputsT]):
         """SHA-256 of the capability's id, the config and the ids of the inputs."""
         return compute_run_uid(
             self.capability_id,
-            self.config.model_dump(mode="json"),
+            _ordered(self.config.model_dump(mode="python")),
             {
                 "models": [item["id"] for item in self.model_metadata],
                 "datasets": [item["id"] for item in self.dataset_metadata],
@@ -129,6 +130,17 @@ class CapabilityRun(BaseModel, Generic[ConfigT, OutputsT]):
             NotImplementedError: The capability makes none.
         """
         raise NotImplementedError
+
+
+def _ordered(value: Any) -> Any:
+    """A value as JSON values that are the same in every process: sets have no order, so they get one."""
+    if isinstance(value, Mapping):
+        return {str(to_jsonable_python(key)): _ordered(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((_ordered(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
+    if isinstance(value, list | tuple):
+        return [_ordered(item) for item in value]
+    return to_jsonable_python(value)
 
 
 def bundle_run(
