@@ -186,7 +186,7 @@ def tabulate(records: Iterable[Any], run_uid: str) -> tuple[TableRows, ...]:
                 f"but the run is {run_uid!r}.",
                 hint="Make the records of a run with run_uid=self.run_uid.",
             )
-        values = record.model_dump(mode="python")
+        values = record.model_dump(mode="python", warnings=False)  # _cell() checks what this would warn of
         tables[table][1].append({name: _cell(values[name], columns[name], table, name) for name in columns})
     return tuple(TableRows(table, columns, rows) for table, (columns, rows) in sorted(tables.items()))
 
