@@ -29,14 +29,13 @@ def test_no_hostile_text_passes_as_a_key(value: object) -> None:
     for check in (check_run_uid, check_event_id):
         try:
             passed = check(value)
-        except RunContractError as error:
-            assert repr(value) in error.message
-        else:
-            assert passed == value
-            assert set(passed) <= HARMLESS_KEY
-            assert 1 <= len(passed) <= 128
-            assert passed[0].isalnum()
-            assert ".." not in passed
+        except RunContractError:
+            continue
+        assert passed == value
+        assert set(passed) <= HARMLESS_KEY
+        assert 1 <= len(passed) <= 128
+        assert passed[0].isalnum()
+        assert ".." not in passed
 
 
 @given(st.text(alphabet=sorted(HARMLESS_KEY), min_size=1, max_size=128))
