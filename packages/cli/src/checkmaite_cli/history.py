@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from checkmaite_cli.console import make_console, plain
+from checkmaite_cli.invocation import as_typed
 from checkmaite_cli.opening import opened
 from checkmaite_cli.tables import new_table
 from checkmaite_core.errors import ObjectNotFoundError
@@ -71,12 +72,12 @@ def print_report(uri: str, wanted: str) -> None:
     """
     check_event_id(wanted)  # it goes into SQL, and such an id has no quote in it
     with opened(uri) as store:
-        event_id = _find(store, wanted)
+        event_id = _find(store, wanted, uri)
         reference = store.reference(event_id)
         text = None if reference is None else store.read_report(reference)
         if text is None:
             raise ObjectNotFoundError(
-                f"event {event_id!r} in {store.uri} has no report.",
+                f"event {event_id!r} in {uri} has no report.",
                 hint='Its capability makes none; its rows are in the tables: use "checkmaite query".',
                 uri=store.uri,
             )
@@ -84,7 +85,7 @@ def print_report(uri: str, wanted: str) -> None:
     sys.stdout.flush()
 
 
-def _find(store: AnalyticsStore, wanted: str) -> str:
+def _find(store: AnalyticsStore, wanted: str, uri: str) -> str:
     rows = store.query(
         "SELECT event_id, run_uid FROM runs "  # noqa: S608 - the id has been checked
         f"WHERE starts_with(event_id, '{wanted}') OR starts_with(run_uid, '{wanted}') "
@@ -96,13 +97,13 @@ def _find(store: AnalyticsStore, wanted: str) -> str:
     if len(runs) == 1:
         newest: str = found[0]["event_id"]
         return newest
-    listing = f'"checkmaite runs --store {store.uri}" lists them.'
+    listing = f'"checkmaite runs --store {as_typed(uri)}" lists them.'
     if not runs:
         raise ObjectNotFoundError(
-            f"{store.uri} has no run whose event_id or run_uid begins with {wanted!r}.", hint=listing, uri=store.uri
+            f"{uri} has no run whose event_id or run_uid begins with {wanted!r}.", hint=listing, uri=store.uri
         )
     raise ObjectNotFoundError(
-        f"{len(runs)} runs in {store.uri} have an id that begins with {wanted!r}.",
+        f"{len(runs)} runs in {uri} have an id that begins with {wanted!r}.",
         hint=f"Type more of it; {listing}",
         uri=store.uri,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 from typing import NoReturn
 
 __all__ = ["main"]
@@ -18,15 +20,13 @@ def main() -> NoReturn:
     Exit status: 0 if all went well, 1 after an error of ours (its message and hint go to stderr, without a
     traceback), 2 for a command that cannot be understood, 130 after Ctrl-C.
     """
+    signal.signal(signal.SIGINT, _interrupted)
     try:
         # Imported here, so that Ctrl-C while Python is still loading ends as quietly as later on.
         from checkmaite_cli.app import app
 
         app()
         sys.exit(0)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted.\n")
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone, as in `checkmaite query ... | head`: nothing is left to be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -39,3 +39,9 @@ def main() -> NoReturn:
             raise  # a bug: its traceback is what we need to see
         show_error(error)
         sys.exit(FAILED)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    # Not KeyboardInterrupt, which libraries catch and answer in their own ways.
+    os.write(2, b"\nInterrupted.\n")
+    raise SystemExit(INTERRUPTED)

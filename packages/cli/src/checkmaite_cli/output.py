@@ -63,7 +63,9 @@ def cell_text(value: Any) -> str:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+        return value.isoformat(sep=" ").replace("+00:00", "Z")
+    if isinstance(value, list | dict):
+        return json.dumps(_json_value(value), ensure_ascii=False)
     return str(value)
 
 

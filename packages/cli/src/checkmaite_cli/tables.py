@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from rich import box
@@ -79,4 +80,6 @@ def _show(value: Any) -> str:
         return "NULL"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, datetime):
+        value = value.replace(microsecond=0)
     return plain(cell_text(value))

@@ -6,6 +6,7 @@ import contextlib
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from checkmaite_cli.demo.screen import JobDisplay, census, step, took
 from checkmaite_cli.invocation import as_typed, own_command
 from checkmaite_cli.opening import opened
 from checkmaite_core import Job, JobBackend, JobStatus, configure_job_backend
+from checkmaite_core.backend import load_backend_plugin
 from checkmaite_core.errors import PluginNotFoundError
 
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ __all__ = ["run_demo"]
 
 FAILED = 1
 _REFRESH_SECONDS = 0.1
-_CANCEL_SECONDS = 15.0
-"""How long stopped jobs may take to end; the backend's own grace period is shorter."""
+_CANCEL_SECONDS = 10.0
+"""How long cancelled jobs may take to end before the process leaves without them."""
 
 
 def run_demo(store: str, *, backend: str, quick: bool) -> int:
@@ -46,19 +48,24 @@ def run_demo(store: str, *, backend: str, quick: bool) -> int:
     Raises:
         CheckmaiteError: It could not be run.
     """
-    _require_demo_extra()
-    from checkmaite_cli.demo.plan import FULL, QUICK
-
-    return _Demo(prepared(store), backend, QUICK if quick else FULL).run()
+    _require_demo_extra(backend)
+    return _Demo(prepared(store), backend).run(quick)
 
 
-def _require_demo_extra() -> None:
-    missing = [name for name in ("checkmaite_capabilities", "sklearn") if find_spec(name) is None]
+def _require_demo_extra(backend: str) -> None:
+    """Miss what is missing before anything is started.
+
+    Raises:
+        PluginNotFoundError: Packages of the demo, or the backend, are not installed.
+    """
+    needed = ["checkmaite_capabilities", "sklearn"] + (["checkmaite_ray_simple"] if backend == "ray-simple" else [])
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise PluginNotFoundError(
             f"the demo needs packages that are not installed here ({', '.join(missing)}).",
             hint='Install them: pip install "checkmaite-cli[demo]"',
         )
+    load_backend_plugin(backend)
 
 
 class _Demo:
@@ -67,35 +74,35 @@ class _Demo:
     Args:
         uri: Where the results go.
         kind: Name of the job backend.
-        plan: What to run.
     """
 
-    def __init__(self, uri: str, kind: str, plan: Plan) -> None:
+    def __init__(self, uri: str, kind: str) -> None:
         self._uri = uri
         self._kind = kind
-        self._plan = plan
         self._console = make_console()
         self._jobs: list[Job] = []
         self._command = own_command()
         self._location = as_typed(uri)
 
-    def run(self) -> int:
+    def run(self, quick: bool) -> int:
         started = time.monotonic()
-        self._introduce()
         with CtrlC(self._last_words) as ctrl_c:
+            from checkmaite_cli.demo.plan import FULL, QUICK, submit_plan
+
+            plan = QUICK if quick else FULL
+            self._introduce(plan)
             with self._starting():
                 backend = configure_job_backend(self._kind, address="local", analytics_store={"uri": self._uri})
             ctrl_c.be_patient()
-            self._work(backend, ctrl_c)
+            self._work(submit_plan(plan, backend), ctrl_c)
             if ctrl_c.asked.is_set():
-                return self._stop(backend)
+                return self._stop(backend, ctrl_c)
             ctrl_c.be_patient(False)
             with step(self._console, "Stopping Ray", "Ray stopped"):
                 backend.shutdown()
-            return self._finish(started)
+            return self._finish(plan, started)
 
-    def _introduce(self) -> None:
-        plan = self._plan
+    def _introduce(self, plan: Plan) -> None:
         self._console.print(
             f"{len(plan.models)} models read handwritten digits, clean and under {len(plan.perturbations)} "
             f"perturbations: {plan.jobs} jobs.\nFirst a local Ray starts, which takes a few seconds.\n"
@@ -107,12 +114,10 @@ class _Demo:
             return contextlib.nullcontext()
         return step(self._console, "Starting Ray", "Ray started")
 
-    def _work(self, backend: JobBackend, ctrl_c: CtrlC) -> None:
+    def _work(self, submitted: Iterator[Job], ctrl_c: CtrlC) -> None:
         """Submit the jobs and wait for them, or for Ctrl-C."""
-        from checkmaite_cli.demo.plan import submit_plan
-
         started = time.monotonic()
-        for job in submit_plan(self._plan, backend):
+        for job in submitted:
             self._jobs.append(job)
             if ctrl_c.asked.is_set():
                 return
@@ -126,20 +131,21 @@ class _Demo:
                 now = census(self._jobs)
         took(self._console, f"{now.finished} jobs finished", started)
 
-    def _stop(self, backend: JobBackend) -> int:
+    def _stop(self, backend: JobBackend, ctrl_c: CtrlC) -> int:
         """End what has not ended, and say what is there."""
         console = make_console(stderr=True)
         now = census(self._jobs)
         console.print(
             f"\nStopping: {len(now.running)} running and {now.pending} pending jobs are being cancelled. "
-            "(Ctrl-C again leaves at once.)"
+            "Ctrl-C again leaves at once."
         )
         for job in self._jobs:
             job.cancel()
         deadline = time.monotonic() + _CANCEL_SECONDS
         for job in self._jobs:
-            job.wait(max(0.0, deadline - time.monotonic()))
-        backend.shutdown(wait=False)
+            if not job.wait(max(0.0, deadline - time.monotonic())).is_terminal:
+                ctrl_c.leave()
+        backend.shutdown()
         console.print(Text(self._last_words()), soft_wrap=True)
         return INTERRUPTED
 
@@ -157,7 +163,7 @@ class _Demo:
             f"  see them:      {self._command} runs --store {self._location}\n{again}"
         )
 
-    def _finish(self, started: float) -> int:
+    def _finish(self, plan: Plan, started: float) -> int:
         console = self._console
         failed = [error for job in self._jobs if (error := job.exception(timeout=0)) is not None]
         if failed:
@@ -166,7 +172,7 @@ class _Demo:
         if len(failed) < len(self._jobs):
             console.print()
             with opened(self._uri) as store:
-                show_answers(console, store, self._plan)
+                show_answers(console, store, plan)
                 show_next_commands(console, store, self._command, self._location, self._report_of())
         console.print()
         if failed:

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 __all__ = ["CtrlC"]
 
@@ -18,10 +18,10 @@ INTERRUPTED = 130
 class CtrlC:
     """While the block runs, Ctrl-C is a request and not an exception.
 
-    Python's KeyboardInterrupt comes up in the middle of anything, such as Ray's start or the store's query, and
-    leaves a half-made object and a traceback behind. Here the first Ctrl-C sets :attr:`asked` where somebody is
-    looking (after :meth:`be_patient`), and ends the process at once where nothing is lost by that. A second one
-    always ends it at once; a local Ray and its workers end with this process.
+    An exception in the middle of anything, such as Ray's start or the store's query, would leave half of it and a
+    traceback behind. Here the first Ctrl-C sets :attr:`asked` where somebody is looking (after :meth:`be_patient`),
+    and ends the process at once where nothing is lost by that. A second one always ends it at once; a local Ray and
+    its workers end with this process.
 
     Args:
         last_words: What to say when the process ends at once; called in the signal handler.
@@ -49,12 +49,16 @@ class CtrlC:
         """From here on somebody looks at :attr:`asked`; or, with False, no longer."""
         self._patient = patient
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._patient and not self.asked.is_set():
-            self.asked.set()
-            return
-        # Not through sys.stdout or rich: the handler may have come while they hold a lock or half a line.
+    def leave(self) -> NoReturn:
+        """End the process here and now, after the last words; nothing else gets to say anything."""
+        # Not through sys.stdout or rich: a signal may have come while they hold a lock or half a line.
         if sys.stdout.isatty():
             os.write(1, b"\x1b[?25h\n")  # show the cursor, which a progress bar hides
         os.write(2, self._last_words().encode() + b"\n")
         os._exit(INTERRUPTED)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._patient and not self.asked.is_set():
+            self.asked.set()
+        else:
+            self.leave()

@@ -13,15 +13,18 @@ def robustness(models: Sequence[str]) -> str:
     Args:
         models: Ids of the models; each becomes a column.
     """
-    columns = ",\n".join(f"  max(accuracy) FILTER (model_id = '{model}') AS \"{model}\"" for model in models)
+    listed = ",\n  ".join(f"'{model}'" for model in models)
     return f"""\
-SELECT
-  coalesce(nullif(split_part(dataset_id, '+', 2), ''), 'clean') AS images,
-{columns}
-FROM model_evaluation
-WHERE starts_with(dataset_id, 'digits-test')
-GROUP BY dataset_id
-ORDER BY dataset_id"""  # noqa: S608 - the ids are the plan's own
+SELECT * FROM (
+  SELECT
+    if(dataset_id = 'digits-test', 'clean', split_part(dataset_id, '+', 2)) AS images,
+    model_id, accuracy
+  FROM model_evaluation WHERE starts_with(dataset_id, 'digits-test')
+)
+PIVOT (max(accuracy) FOR model_id IN (
+  {listed}
+))
+ORDER BY images <> 'clean', images"""  # noqa: S608 - the ids are the plan's own
 
 
 QUALITY = "SELECT * FROM dataset_quality WHERE dataset_id = 'digits'"
