@@ -1,30 +1,34 @@
-"""What this process's environment tells Ray: where workers' environments come from, and the token."""
+"""What this process tells Ray through the environment: where workers come from, what to print, the token."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import sys
 
-__all__ = ["keep_workers_in_their_environment", "private_token", "reread_authentication"]
+__all__ = ["prepare", "private_token", "reread_authentication"]
 
 _UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
+_SKIP = "RAY_DEDUP_LOGS_SKIP_REGEX"
+_A_WORKER_DIED = "A worker died or was killed while executing a task"
 
 
-def keep_workers_in_their_environment() -> None:
-    """Stop Ray from rebuilding the driver's environment on every worker when ``uv run`` started it.
+def prepare() -> None:
+    """Set, before Ray is imported, what it reads then. What the user has set stays.
 
-    Local workers run from the developer's environment as it is, and a cluster's from its image. Somebody who has
-    set the variable has decided otherwise.
+    - Workers keep their environment. Otherwise Ray rebuilds the driver's on every worker when ``uv run`` started the
+      driver; but local workers run from the developer's environment as it is, and a cluster's from its image.
+    - The ten lines that Ray prints for every worker that dies are left out: a job's failure says it, and when a job
+      is cancelled by force it is no error at all.
     """
-    if _UV_RUN in os.environ:
-        return
-    os.environ[_UV_RUN] = "0"
-    # The variable is read once, when Ray is imported; ray.init then looks at this constant.
-    constants = sys.modules.get("ray._private.ray_constants")
-    if constants is not None:
-        constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False  # type: ignore[attr-defined]
+    loaded = sys.modules
+    if os.environ.setdefault(_UV_RUN, "0") == "0" and "ray._private.ray_constants" in loaded:
+        # Ray has been imported already, and read the variable once. This is what ray.init looks at.
+        loaded["ray._private.ray_constants"].RAY_ENABLE_UV_RUN_RUNTIME_ENV = False  # type: ignore[attr-defined]
+    if os.environ.setdefault(_SKIP, _A_WORKER_DIED) == _A_WORKER_DIED and "ray._private.ray_logging" in loaded:
+        loaded["ray._private.ray_logging"].stdout_deduplicator.skip_re = re.compile(_A_WORKER_DIED)
 
 
 def reread_authentication() -> None:

@@ -85,10 +85,8 @@ def _meets(node: Mapping[str, float], demand: Mapping[str, float]) -> bool:
 
 def _text(amounts: Mapping[str, float]) -> str:
     """Such as ``4 CPU, 7.5 GiB memory``; Ray's own bookkeeping left out."""
-    shown = []
-    for name, amount in amounts.items():
-        if name == "memory":
-            shown.append(f"{amount / _GIB:.3g} GiB memory")
-        elif name != "object_store_memory" and not name.startswith("node:"):
-            shown.append(f"{amount:g} {name}")
-    return ", ".join(shown) or "nothing"
+    own = ("object_store_memory", "node:")
+    shown = {name: f"{amount:g} {name}" for name, amount in amounts.items() if not name.startswith(own)}
+    if "memory" in shown:
+        shown["memory"] = f"{amounts['memory'] / _GIB:.3g} GiB memory"
+    return ", ".join(shown[name] for name in sorted(shown)) or "nothing"

@@ -74,9 +74,9 @@ class RaySimplePlugin:
             ConfigurationError: The runtime_env cannot work.
         """
         # Ray reads its environment variables when it is imported, so the environment comes first.
-        from checkmaite_ray_simple.environment import keep_workers_in_their_environment
+        from checkmaite_ray_simple import environment
 
-        keep_workers_in_their_environment()
+        environment.prepare()
         from checkmaite_ray_simple.backend import RaySimpleBackend
 
         return RaySimpleBackend(options, store)
