@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,8 @@ class AnalyticsStore:
         self._folder = Folder(objects, inbox, manifests, reader, settings)
         self._views = ViewReader(inbox, reader, schemas)
         self._sql = SqlEngine(objects, reader)
+        # A connection that is still open when Python ends makes DuckDB print a page about leaked objects.
+        weakref.finalize(self, self._sql.close)
 
     def __repr__(self) -> str:
         return f"AnalyticsStore({self.uri!r})"
