@@ -22,8 +22,14 @@ HASH_BITS = 64
 _DEAD_BAND = 0.2
 """Share of the thumbnail's standard deviation by which a pixel must be brighter than its left neighbour."""
 
-_PAIRS_AT_ONCE = 4_000_000
-"""Bounds the memory of one comparison (16 MB)."""
+_COMPARED_AT_ONCE = 4_000_000
+"""Pairs in one matrix product: 16 MB."""
+
+_ROUNDING = np.float32(1e-5)
+"""More than the error of a product of two unit vectors of 72 numbers in single precision."""
+
+_CHECKED_AT_ONCE = 50_000
+"""Pairs looked at in full precision: 29 MB for each side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,73 +82,110 @@ def near_duplicates(thumbnails: NDArray[np.float64], *, distance: int, similarit
     Crawling", WWW 2007), so only images that share a band are compared, and none is missed. The time grows with
     the size of the largest such bucket: it is quadratic only where the images really look alike.
     """
-    count = len(thumbnails)
     bits = difference_hash(thumbnails)
-    flat = thumbnails.reshape(count, math.prod(THUMBNAIL))
-    groups = _Groups(count)
-    nearest = np.full(count, -1, dtype=np.int64)
-    best = np.full(count, -np.inf)
-    for bucket in _buckets(bits, distance + 1):
-        for left, right, likeness in _alike(bucket, bits, flat, distance, similarity):
-            for one, other, value in zip(left.tolist(), right.tolist(), likeness.tolist(), strict=True):
-                groups.join(one, other)
-                for here, there in ((one, other), (other, one)):
-                    if (value, -there) > (best[here], -nearest[here]):
-                        best[here], nearest[here] = value, there
-    return [
-        Match(index, groups.root(index), int(nearest[index]), float(best[index]))
-        for index in np.flatnonzero(nearest >= 0).tolist()
-    ]
+    flat = thumbnails.reshape(len(thumbnails), math.prod(THUMBNAIL))
+    matches = _Matches(len(thumbnails))
+    keys = [_keys(band) for band in np.array_split(bits, distance + 1, axis=1)]
+    for number, key in enumerate(keys):
+        for bucket in _buckets(key):
+            for left, right, at_most in _alike(flat[bucket].astype(np.float32), similarity):
+                one, other = bucket[left], bucket[right]
+                matters = matches.may_change(one, other, at_most)
+                one, other = one[matters], other[matters]
+                passed = (bits[one] != bits[other]).sum(axis=1) <= distance
+                for earlier in keys[:number]:
+                    passed &= earlier[one] != earlier[other]  # such a pair has been seen
+                one, other = one[passed], other[passed]
+                likeness = np.minimum((flat[one] * flat[other]).sum(axis=1), 1.0)
+                exact = likeness >= similarity
+                matches.add(one[exact], other[exact], likeness[exact])
+    return matches.result()
 
 
-def _buckets(bits: NDArray[np.bool_], bands: int) -> Iterator[NDArray[np.int64]]:
-    """Sets of at least two images that agree in one band of the hash, each in ascending order."""
-    for band in np.array_split(bits, bands, axis=1):
-        packed = np.packbits(band, axis=1)
-        _, key = np.unique(packed, axis=0, return_inverse=True)
-        key = key.reshape(-1)
-        order = np.argsort(key, kind="stable")
-        for bucket in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
-            if len(bucket) > 1:
-                yield bucket
+def _keys(band: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """A number for each row: equal for equal rows."""
+    _, key = np.unique(np.packbits(band, axis=1), axis=0, return_inverse=True)
+    return key.reshape(-1).astype(np.int64)
+
+
+def _buckets(key: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Sets of at least two positions with one key, each in ascending order."""
+    order = np.argsort(key, kind="stable")
+    for bucket in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
+        if len(bucket) > 1:
+            yield bucket
 
 
 def _alike(
-    bucket: NDArray[np.int64],
-    bits: NDArray[np.bool_],
-    flat: NDArray[np.float64],
-    distance: int,
-    similarity: float,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
-    """Pairs of a bucket that are near duplicates, with their correlation, a bounded number at a time."""
-    rows = max(1, _PAIRS_AT_ONCE // len(bucket))
-    small = flat[bucket].astype(np.float32)
-    for start in range(0, len(bucket), rows):
+    thumbnails: NDArray[np.float32], similarity: float
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]]:
+    """Pairs whose correlation may reach ``similarity``, and the most it can be, a bounded number at a time.
+
+    A matrix product sifts fast, but rounds: what passes has to be looked at again in full precision.
+    """
+    rows = max(1, _COMPARED_AT_ONCE // len(thumbnails))
+    for start in range(0, len(thumbnails), rows):
         stop_if_cancelled()
-        # A matrix product sifts fast but rounds; what passes is looked at again in full precision.
-        rough = small[start : start + rows] @ small[start:].T
-        one, other = np.nonzero(rough >= similarity - 1e-4)
-        one, other = one[one < other], other[one < other]
-        for part in range(0, len(one), rows):
-            left, right = bucket[start + one[part : part + rows]], bucket[start + other[part : part + rows]]
-            likeness = np.minimum((flat[left] * flat[right]).sum(axis=1), 1.0)
-            passed = (likeness >= similarity) & ((bits[left] != bits[right]).sum(axis=1) <= distance)
-            yield left[passed], right[passed], likeness[passed]
+        rough = thumbnails[start : start + rows] @ thumbnails[start:].T
+        rough += _ROUNDING
+        one, other = np.nonzero(rough >= similarity)
+        above = one < other
+        one, other = one[above], other[above]
+        at_most = rough[one, other]
+        for begin in range(0, len(one), _CHECKED_AT_ONCE):
+            part = slice(begin, begin + _CHECKED_AT_ONCE)
+            yield one[part] + start, other[part] + start, at_most[part]
 
 
-class _Groups:
-    """Disjoint sets of positions; the least one stands for its set."""
+class _Matches:
+    """Gathers pairs: who is nearest to whom, and which images are linked."""
 
     def __init__(self, count: int) -> None:
-        self._parent = list(range(count))
+        self._parent = np.arange(count)
+        self._nearest = np.full(count, -1, dtype=np.int64)
+        self._best = np.full(count, -np.inf)
 
-    def root(self, index: int) -> int:
-        parent = self._parent
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
+    def may_change(
+        self, left: NDArray[np.int64], right: NDArray[np.int64], at_most: NDArray[np.float32]
+    ) -> NDArray[np.bool_]:
+        """Which pairs can tell anything new: most pairs of a large group of equals cannot."""
+        apart = self._parent[left] != self._parent[right]
+        result: NDArray[np.bool_] = apart | (at_most >= np.minimum(self._best[left], self._best[right]))
+        return result
 
-    def join(self, one: int, other: int) -> None:
-        low, high = sorted((self.root(one), self.root(other)))
-        self._parent[high] = low
+    def add(self, left: NDArray[np.int64], right: NDArray[np.int64], likeness: NDArray[np.float64]) -> None:
+        """Take in pairs of positions with their correlation."""
+        here, there = np.concatenate([left, right]), np.concatenate([right, left])
+        value = np.concatenate([likeness, likeness])
+        better = value >= self._best[here]
+        here, there, value = here[better], there[better], value[better]
+        # Of equally near images the first counts; the one known so far takes part.
+        known = np.unique(here)
+        known = known[self._nearest[known] >= 0]
+        here, there = np.concatenate([here, known]), np.concatenate([there, self._nearest[known]])
+        value = np.concatenate([value, self._best[known]])
+        order = np.lexsort((there, -value, here))
+        first = order[np.flatnonzero(np.diff(here[order], prepend=-1))]
+        self._nearest[here[first]], self._best[here[first]] = there[first], value[first]
+        self._link(left, right)
+
+    def _link(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> None:
+        """Give both ends of every pair, and all that they are linked to, the least root among them."""
+        while True:
+            one, other = self._parent[left], self._parent[right]
+            apart = one != other
+            if not apart.any():
+                return
+            left, right = left[apart], right[apart]
+            low, high = np.minimum(one, other)[apart], np.maximum(one, other)[apart]
+            np.minimum.at(self._parent, high, low)
+            # Roots point to roots now: follow them until each position points to one that points to itself.
+            while (self._parent[self._parent] != self._parent).any():
+                self._parent = self._parent[self._parent]
+
+    def result(self) -> list[Match]:
+        """Every image with a near duplicate, in order."""
+        return [
+            Match(index, int(self._parent[index]), int(self._nearest[index]), float(self._best[index]))
+            for index in np.flatnonzero(self._nearest >= 0).tolist()
+        ]

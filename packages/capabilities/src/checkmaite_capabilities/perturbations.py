@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -227,8 +227,8 @@ class PerturbedDataset:
         name = perturbation.name
         if perturbation.random and seed:
             name = f"{name.removesuffix(')')},seed={seed})"
-        known: Any = getattr(dataset, "metadata", {})
-        self.metadata: DatasetMetadata = {**known, "id": f"{input_id(dataset)}+{name}"}
+        known = getattr(dataset, "metadata", {})
+        self.metadata = cast("DatasetMetadata", {**known, "id": f"{input_id(dataset)}+{name}"})
 
     def __len__(self) -> int:
         return len(self._dataset)
