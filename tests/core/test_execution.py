@@ -1,0 +1,456 @@
+"""The one function that every worker runs: each way that it can end."""
+
+from __future__ import annotations
+
+import pickle
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+
+from checkmaite_core import (
+    AnalyticsStoreConfig,
+    FailureKind,
+    InlineTextReport,
+    JobStatus,
+    Progress,
+    cancelled,
+    progress,
+)
+from checkmaite_core.deployment import Environment
+from checkmaite_core.errors import StorageUnreachableError, StoreError
+from checkmaite_core.execution import cancelled_error, execute, settle
+from checkmaite_core.failure import FailureRecord
+from checkmaite_core.outcome import Outcome
+from checkmaite_core.report import ArtifactReport
+from checkmaite_core.store import CommitReceipt, RunBundle
+from checkmaite_core.submission import Payload, Submission, WorkOrder, prepare_submission
+from checkmaite_core.testing import MEMORY_STORE, MemoryResultStore, installed_plugins
+from checkmaite_core.testing._bundles import Identified, make_record
+
+SECRET = "s3cr3t-planted-value"
+
+
+class Monitor:
+    """The backend's end of a run, with a switch for cancellation."""
+
+    def __init__(self) -> None:
+        self.cancel = False
+        self.seen: list[Progress] = []
+
+    def report_progress(self, done: int, total: int | None, description: str) -> None:
+        self.seen.append(Progress(done, total, description))
+
+    def cancel_requested(self) -> bool:
+        return self.cancel
+
+
+class FaultyStore(MemoryResultStore):
+    """Raises where it was told to, before or after it did what it was asked for."""
+
+    faults: ClassVar[dict[str, BaseException]] = {}
+    late = False
+
+    def _do(self, name: str, action: Callable[[], Any]) -> Any:
+        fault = self.faults.get(name)
+        result = action() if self.late or fault is None else None
+        if fault is not None:
+            raise fault
+        return result
+
+    def commit(self, bundle: RunBundle) -> CommitReceipt:
+        receipt: CommitReceipt = self._do("commit", lambda: super(FaultyStore, self).commit(bundle))
+        return receipt
+
+    def settle(self, event_id: str) -> Any:
+        return self._do("settle", lambda: super(FaultyStore, self).settle(event_id))
+
+    def put_report(self, event_id: str, report: InlineTextReport) -> ArtifactReport:
+        artifact: ArtifactReport = self._do("report", lambda: super(FaultyStore, self).put_report(event_id, report))
+        return artifact
+
+
+class FaultyPlugin:
+    """Opens faulty stores."""
+
+    def __init__(self) -> None:
+        self.opened: dict[str, FaultyStore] = {}
+
+    def open(self, uri: str, storage_options: Mapping[str, Any]) -> FaultyStore:
+        if "open" in FaultyStore.faults:
+            raise FaultyStore.faults["open"]
+        return self.opened.setdefault(uri, FaultyStore(uri))
+
+
+FAULTY = FaultyPlugin()
+
+
+class Scripted:
+    """A capability, of no base class, that does what a test tells it to."""
+
+    id = "scripted"
+
+    def run(self, **_: Any) -> Any:
+        return TODAY["act"]()
+
+
+TODAY: dict[str, Callable[[], Any]] = {}
+
+
+@pytest.fixture(autouse=True)
+def _plugins() -> Iterator[None]:
+    FaultyStore.faults = {}
+    FaultyStore.late = False
+    stores = {"memory": "checkmaite_core.testing:MEMORY_STORE", "faulty": "faulty_plugin_of_a_test:FAULTY"}
+    with installed_plugins({"checkmaite.result_stores": stores}) as folder:
+        # Under importlib mode a test module has no importable name, so the plugin is handed over.
+        (folder / "faulty_plugin_of_a_test.py").write_text("import builtins\nFAULTY = builtins.faulty_plugin\n")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("builtins.faulty_plugin", FAULTY, raising=False)
+            yield
+
+
+def _submission(backend: str = "memory") -> Submission:
+    return prepare_submission(
+        Scripted(),
+        models=None,
+        datasets=None,
+        metrics=None,
+        config=None,
+        name=None,
+        resources=None,
+        report_threshold=0.5,
+        backend="test",
+        store=AnalyticsStoreConfig(backend=backend, uri=f"{backend}://{uuid.uuid4()}", storage_options={"key": SECRET}),
+    )
+
+
+def _execute(
+    act: Callable[[], Any] | None = None,
+    *,
+    order: WorkOrder | None = None,
+    monitor: Monitor | None = None,
+    payload: Any = None,
+    loads: Callable[[bytes], Any] | None = None,
+) -> Outcome:
+    order = order or _submission().order
+    TODAY["act"] = act or (lambda: _run("run-1"))
+    work = payload or Payload(Scripted(), _submission().payload.inputs, None)
+    outcome = execute(order, b"work", loads=loads or (lambda _: work), monitor=monitor or Monitor(), attempt=2)
+    assert SECRET not in outcome.model_dump_json() + repr(order) + str(order)
+    assert Outcome.model_validate_json(outcome.model_dump_json()) == outcome
+    return outcome
+
+
+class _Reported(Identified):
+    report: Any = None
+
+    def collect_md_report(self, threshold: float) -> Any:
+        return self.report() if callable(self.report) else self.report
+
+
+def _run(uid: str, report: Any = None) -> _Reported:
+    run = _Reported(uid, [make_record("scores", uid, score=0.5)])
+    run.report = report
+    return run
+
+
+def _failure(outcome: Outcome, status: JobStatus, kind: FailureKind) -> FailureRecord:
+    assert outcome.status is status
+    assert outcome.failure is not None
+    assert outcome.failure.kind is kind
+    assert outcome.failure.attempts == 2
+    assert outcome.started_at is not None
+    assert outcome.started_at <= outcome.finished_at
+    return outcome.failure
+
+
+def _raiser(error: BaseException) -> Callable[..., Any]:
+    def act(*_: Any) -> Any:
+        raise error
+
+    return act
+
+
+def test_a_run_that_goes_well_is_committed_under_the_jobs_id() -> None:
+    order = _submission().order
+    outcome = _execute(order=order)
+    assert outcome.status is JobStatus.COMPLETED
+    assert outcome.reference is not None
+    assert (outcome.reference.event_id, outcome.reference.run_uid) == (order.job_id, "run-1")
+    store = MEMORY_STORE.open(order.store.uri, {})
+    (row,) = store.rows("runs")
+    assert (row["job_id"], row["backend"], row["submitted_at"]) == (order.job_id, "test", order.provenance.submitted_at)
+    assert row["completed_at"] is not None
+
+
+def test_a_second_attempt_of_a_job_that_committed_has_the_first_ones_outcome() -> None:
+    order = _submission().order
+    first = _execute(lambda: _run("run-1"), order=order)
+    again = _execute(lambda: _run("run-2"), order=order)
+    failed = _execute(_raiser(ValueError("the second time")), order=order)
+    assert first.reference == again.reference == failed.reference
+    assert failed.status is JobStatus.COMPLETED
+    assert [row["run_uid"] for row in MEMORY_STORE.open(order.store.uri, {}).rows("runs")] == ["run-1"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("bad"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        RecursionError("deep"),
+        ExceptionGroup("two", [ValueError("a"), TypeError("b")]),
+        BaseExceptionGroup("two", [KeyboardInterrupt(), ValueError("a")]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_the_code_raises_is_its_failure_and_the_job_is_shut(error: BaseException) -> None:
+    order = _submission().order
+    failure = _failure(_execute(_raiser(error), order=order), JobStatus.FAILED, FailureKind.USER_CODE)
+    assert failure.error_type == f"builtins.{type(error).__name__}"
+    assert not failure.retryable
+    assert "in act" in failure.traceback
+    # A straggler of the job meets the marker.
+    late = _failure(_execute(order=order), JobStatus.FAILED, FailureKind.LOST)
+    assert late.error_type.endswith("EventAbandonedError")
+    assert MEMORY_STORE.open(order.store.uri, {}).rows("runs") == []
+
+
+def test_memory_that_runs_out_is_told_from_other_errors() -> None:
+    failure = _failure(_execute(_raiser(MemoryError("no room"))), JobStatus.FAILED, FailureKind.OUT_OF_MEMORY)
+    assert failure.message == "no room"
+
+
+class _ExitsWhenAsked(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("even this")
+
+
+class _NotText(Exception):
+    def __str__(self) -> str:
+        return 7  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("error", [_ExitsWhenAsked(), _NotText()])
+def test_an_exception_whose_text_cannot_be_made_is_described_without_it(error: Exception) -> None:
+    failure = _failure(_execute(_raiser(error)), JobStatus.FAILED, FailureKind.USER_CODE)
+    assert "text could not be made" in failure.message
+    assert failure.error_type.endswith(type(error).__qualname__)
+
+
+def test_the_text_of_a_failure_is_clean_and_bounded() -> None:
+    text = (
+        "\x1b[1;31mred\x1b[0m\x1b]8;;http://x\x1b\\link\x07\x00\r\x9b2J tab\tnew\nline \ud800" + "x" * 200_000 + "end"
+    )
+    failure = _failure(_execute(_raiser(ValueError(text))), JobStatus.FAILED, FailureKind.USER_CODE)
+    assert failure.message.startswith("redlink2J tab\tnew\nline ?x")
+    assert failure.message.endswith("xend")
+    assert "characters left out" in failure.message
+    assert len(failure.message) < 70_000
+    assert len(failure.traceback) < 70_000
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ModuleNotFoundError("No module named 'their_code'"), "worker's image"),
+        (AttributeError("module has no Brightness"), "worker's image"),
+        (pickle.UnpicklingError("truncated"), "when they are unpickled"),
+        (SystemExit(2), "when they are unpickled"),
+        (KeyboardInterrupt(), "when they are unpickled"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_work_that_cannot_be_read_is_the_deployments_failure(error: BaseException, words: str) -> None:
+    outcome = _execute(loads=_raiser(error))
+    failure = _failure(outcome, JobStatus.FAILED, FailureKind.DEPLOYMENT)
+    assert failure.error_type == "checkmaite_core.errors.PayloadError"
+    assert type(error).__name__ in failure.message
+    assert words in failure.message
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"\x80\x05", pickle.dumps({"not": "work"}), b"cos\nnothing\n."])
+def test_bytes_that_are_not_work_are_the_deployments_failure(data: bytes) -> None:
+    outcome = execute(_submission().order, data, loads=pickle.loads, monitor=Monitor(), attempt=2)
+    _failure(outcome, JobStatus.FAILED, FailureKind.DEPLOYMENT)
+
+
+def test_a_worker_that_does_not_fit_never_touches_the_payload() -> None:
+    order = _submission().order
+    other = Environment(python="2.7.18", platform="amiga", versions={"ray": "0.1"})
+    touched: list[bytes] = []
+    outcome = _execute(order=order.model_copy(update={"environment": other}), loads=touched.append)
+    failure = _failure(outcome, JobStatus.FAILED, FailureKind.DEPLOYMENT)
+    assert failure.error_type == "checkmaite_core.errors.VersionSkewError"
+    assert "2.7.18" in failure.message
+    assert touched == []
+
+
+def test_code_that_saw_the_cancellation_has_no_results_even_if_it_returns_normally() -> None:
+    monitor = Monitor()
+    order = _submission().order
+
+    def act() -> Any:
+        assert not cancelled()
+        monitor.cancel = True
+        assert cancelled()
+        return _run("run-1")
+
+    failure = _failure(_execute(act, order=order, monitor=monitor), JobStatus.CANCELLED, FailureKind.CANCELLED)
+    assert failure.error_type == "checkmaite_core.errors.JobCancelledError"
+    assert MEMORY_STORE.open(order.store.uri, {}).rows("runs") == []
+
+
+def test_code_that_saw_the_cancellation_and_raises_is_cancelled() -> None:
+    monitor = Monitor()
+    monitor.cancel = True
+
+    def act() -> Any:
+        if cancelled():
+            raise ValueError("stopped half way")
+
+    _failure(_execute(act, monitor=monitor), JobStatus.CANCELLED, FailureKind.CANCELLED)
+
+
+def test_code_that_never_asked_has_whole_results() -> None:
+    monitor = Monitor()
+    monitor.cancel = True
+    assert _execute(monitor=monitor).status is JobStatus.COMPLETED
+
+
+def test_an_interrupt_is_a_cancellation_only_if_one_was_asked_for() -> None:
+    monitor = Monitor()
+    monitor.cancel = True
+    for act in ({"act": _raiser(KeyboardInterrupt())}, {"loads": _raiser(KeyboardInterrupt())}):
+        _failure(_execute(monitor=monitor, **act), JobStatus.CANCELLED, FailureKind.CANCELLED)
+    outcome = _execute(_raiser(ValueError("its own")), monitor=monitor)
+    _failure(outcome, JobStatus.FAILED, FailureKind.USER_CODE)
+    _failure(_execute(_raiser(KeyboardInterrupt())), JobStatus.FAILED, FailureKind.USER_CODE)
+
+
+def test_progress_reaches_the_monitor_and_ends_at_the_end() -> None:
+    monitor = Monitor()
+
+    def act() -> Any:
+        assert list(progress(iter("ab"), description="letters")) == ["a", "b"]
+        assert list(progress([1])) == [1]
+        return _run("run-1")
+
+    _execute(act, monitor=monitor)
+    assert monitor.seen == [
+        Progress(0, None, "letters"),
+        Progress(1, None, "letters"),
+        Progress(2, None, "letters"),
+        Progress(2, 2, "letters"),
+        Progress(0, 1),
+        Progress(1, 1),
+    ]
+    assert list(progress([1, 2])) == [1, 2]  # outside a run it only iterates
+    assert not cancelled()
+    assert len(monitor.seen) == 6
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (7, "not a report"),
+        ("\ud800", "surrogate"),
+        (InlineTextReport(content="\ud800"), "surrogate"),
+        (object(), "not a report"),
+    ],
+)
+def test_a_report_that_is_none_fails_the_run(report: Any, words: str) -> None:
+    outcome = _execute(lambda: _run("run-1", report))
+    failure = _failure(outcome, JobStatus.FAILED, FailureKind.USER_CODE)
+    assert failure.error_type == "checkmaite_core.errors.RunContractError"
+    assert words in failure.message
+
+
+def test_reports_may_be_absent_or_not_implemented() -> None:
+    for run in (Identified("run-1", []), _run("run-1"), _run("run-1", _raiser(NotImplementedError()))):
+        outcome = _execute(lambda run=run: run)
+        assert outcome.reference is not None
+        assert outcome.reference.report is None
+
+
+def test_a_report_is_large_by_its_bytes() -> None:
+    for text, kind in (("x" * 262_144, InlineTextReport), ("é" * 131_073, ArtifactReport)):
+        outcome = _execute(lambda text=text: _run("run-1", text))
+        assert outcome.reference is not None
+        assert isinstance(outcome.reference.report, kind)
+
+
+UNREACHABLE = StorageUnreachableError("no answer from the store.", hint="Try again.", uri="faulty://")
+
+
+@pytest.mark.parametrize("place", ["open", "report", "commit"])
+@pytest.mark.parametrize(
+    ("fault", "retryable"),
+    [(UNREACHABLE, True), (StoreError("refused.", hint="Ask."), False), (OSError("disk"), False)],
+    ids=["unreachable", "refused", "a bug in the store"],
+)
+def test_whatever_the_store_raises_is_the_jobs_failure(place: str, fault: Exception, retryable: bool) -> None:
+    FaultyStore.faults = {place: fault}
+    order = _submission("faulty").order
+    outcome = _execute(lambda: _run("run-1", "x" * 300_000), order=order)
+    failure = _failure(outcome, JobStatus.FAILED, FailureKind.STORE)
+    assert failure.error_type == f"{type(fault).__module__}.{type(fault).__name__}"
+    assert failure.retryable is retryable
+    if place == "open":
+        assert "could not be closed either" in failure.message
+        return
+    FaultyStore.faults = {}
+    assert FAULTY.opened[order.store.uri].rows("runs") == []
+    late = _execute(order=order)
+    assert _failure(late, JobStatus.FAILED, FailureKind.LOST).error_type.endswith("EventAbandonedError")
+
+
+def test_a_commit_that_arrived_although_its_answer_was_lost_completes_the_job() -> None:
+    FaultyStore.faults = {"commit": UNREACHABLE}
+    FaultyStore.late = True
+    outcome = _execute(order=_submission("faulty").order)
+    assert outcome.status is JobStatus.COMPLETED
+    assert outcome.reference is not None
+    assert outcome.reference.run_uid == "run-1"
+
+
+@pytest.mark.parametrize("fault", [UNREACHABLE, RuntimeError("a bug in the store")])
+def test_a_job_that_cannot_be_settled_says_that_results_may_yet_appear(fault: Exception) -> None:
+    FaultyStore.faults = {"settle": fault}
+    outcome = _execute(_raiser(ValueError("mine")), order=_submission("faulty").order)
+    failure = _failure(outcome, JobStatus.FAILED, FailureKind.USER_CODE)
+    assert failure.message.startswith("mine\n(Its place in the store could not be closed either: ")
+    assert str(fault) in failure.message
+
+
+def test_a_store_whose_package_the_worker_lacks_is_named() -> None:
+    order = _submission().order
+    store = order.store.model_copy(update={"backend": "nowhere"})
+    failure = _failure(_execute(order=order.model_copy(update={"store": store})), JobStatus.FAILED, FailureKind.STORE)
+    assert failure.error_type == "checkmaite_core.errors.PluginNotFoundError"
+    assert "nowhere" in failure.message
+
+
+def test_settling_a_job_that_never_ran_shuts_it() -> None:
+    order = _submission().order
+    record = FailureRecord.from_exception(cancelled_error(order.job_id), FailureKind.CANCELLED)
+    outcome = settle(order, record)
+    assert (outcome.status, outcome.started_at) == (JobStatus.CANCELLED, None)
+    _failure(_execute(order=order), JobStatus.FAILED, FailureKind.LOST)
+
+
+def test_a_work_order_travels_as_json_and_shows_no_secret() -> None:
+    submission = _submission()
+    order = WorkOrder.model_validate_json(submission.order.model_dump_json())
+    assert order == submission.order
+    assert order.store.storage_options == {"key": SECRET}
+    assert SECRET not in repr(order) + str(order) + repr(submission) + repr(replace(submission, name="x"))
+    broken = submission.order.model_dump() | {"report_threshold": SECRET}
+    with pytest.raises(ValueError, match="report_threshold") as caught:
+        WorkOrder.model_validate(broken)
+    assert SECRET not in str(caught.value)
