@@ -23,7 +23,9 @@ def modules_of(package: str) -> list[ModuleType]:
 
 @every_package
 def test_the_examples_in_the_docstrings_of_a_package_work(package: str) -> None:
-    results = {module.__name__: doctest.testmod(module, optionflags=doctest.ELLIPSIS) for module in modules_of(package)}
+    # Looking for examples touches every object of a module, and some of Ray's do not bear that.
+    with_examples = [module for module in modules_of(package) if ">>> " in inspect.getsource(module)]
+    results = {module.__name__: doctest.testmod(module, optionflags=doctest.ELLIPSIS) for module in with_examples}
     assert {name: result for name, result in results.items() if result.failed} == {}
 
 
@@ -40,7 +42,10 @@ def test_everything_public_is_described(package: str) -> None:
 
 
 def _with_members(name: str, value: object) -> list[tuple[str, object]]:
-    """A function or class, with the public methods and properties that the class itself defines."""
+    """A function or class, with the public methods and properties that the class itself defines.
+
+    Not the tests of the conformance suites, whose names describe them.
+    """
     if inspect.isfunction(value):
         return [(name, value)]
     if not inspect.isclass(value):
@@ -49,6 +54,7 @@ def _with_members(name: str, value: object) -> list[tuple[str, object]]:
     members = [
         (f"{name}.{member}", getattr(value, member))
         for member, defined in vars(value).items()
-        if not member.startswith("_") and isinstance(defined, property | staticmethod | classmethod | FunctionType)
+        if not member.startswith(("_", "test_"))
+        and isinstance(defined, property | staticmethod | classmethod | FunctionType)
     ]
     return [(name, value), *members]
