@@ -67,12 +67,12 @@ class GaussianNoise(Perturbation):
     random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _require(self.std >= 0, "GaussianNoise", "std", self.std, "a number of at least 0")
+        _require(0 <= self.std < math.inf, "GaussianNoise", "std", self.std, "a finite number of at least 0")
 
     @property
     def name(self) -> str:
         """``noise(std)``."""
-        return f"noise({self.std:g})"
+        return f"noise({_exactly(self.std)})"
 
     def apply(self, image: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
         """Change an image; see :meth:`Perturbation.apply`."""
@@ -90,12 +90,12 @@ class GaussianBlur(Perturbation):
     sigma: float
 
     def __post_init__(self) -> None:
-        _require(self.sigma > 0, "GaussianBlur", "sigma", self.sigma, "a number above 0")
+        _require(0 < self.sigma < math.inf, "GaussianBlur", "sigma", self.sigma, "a finite number above 0")
 
     @property
     def name(self) -> str:
         """``blur(sigma)``."""
-        return f"blur({self.sigma:g})"
+        return f"blur({_exactly(self.sigma)})"
 
     def apply(self, image: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
         """Change an image; see :meth:`Perturbation.apply`."""
@@ -129,7 +129,7 @@ class Rotation(Perturbation):
     @property
     def name(self) -> str:
         """``rotation(degrees)``."""
-        return f"rotation({self.degrees:g})"
+        return f"rotation({_exactly(self.degrees)})"
 
     def apply(self, image: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
         """Change an image; see :meth:`Perturbation.apply`."""
@@ -174,7 +174,7 @@ class Occlusion(Perturbation):
     @property
     def name(self) -> str:
         """``occlusion(fraction)``."""
-        return f"occlusion({self.fraction:g})"
+        return f"occlusion({_exactly(self.fraction)})"
 
     def apply(self, image: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
         """Change an image; see :meth:`Perturbation.apply`."""
@@ -275,6 +275,11 @@ class PerturbedDataset:
                 hint="Pass value_range=(least, greatest) to PerturbedDataset, such as (0, 255).",
             )
         return low, high
+
+
+def _exactly(value: float) -> str:
+    """A number as short as it can be without becoming another: it is part of an identity."""
+    return repr(float(value)).removesuffix(".0")
 
 
 def _require(holds: bool, owner: str, name: str, value: object, wanted: str) -> None:
