@@ -15,7 +15,11 @@ from checkmaite_analytics_store._sealed import corrupt
 from checkmaite_core.errors import CorruptObjectError, ObjectNotFoundError
 from checkmaite_storage import ObjectInfo, ObjectStore
 
-__all__ = ["Inbox", "Snapshot", "TailEvent", "TailListing", "why"]
+__all__ = ["Identity", "Inbox", "Snapshot", "TailEvent", "TailListing", "why"]
+
+
+Identity = tuple[int, tuple[tuple[str, datetime], ...]]
+"""Number of the manifest, and the events beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,10 @@ class Snapshot:
     quarantined: tuple[QuarantineEntry, ...]
 
     @property
-    def identity(self) -> tuple[int, tuple[str, ...]]:
+    def identity(self) -> Identity:
         """Equal for two snapshots of one store only if they hold the same."""
         number = self.manifest.number if self.manifest else 0
-        return number, tuple(f"{event.event_id} {event.committed_at.isoformat()}" for event in self.tail)
+        return number, tuple((event.event_id, event.committed_at) for event in self.tail)
 
 
 class Inbox:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
+import weakref
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -42,7 +44,7 @@ class SqlEngine:
         self._reader = reader
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._remove_scratch: Callable[[], object] | None = None
         self._allowed: frozenset[str] | None = None
         self._identity: object = None
 
@@ -85,9 +87,9 @@ class SqlEngine:
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        if self._scratch is not None:
-            self._scratch.cleanup()
-        self._connection = self._scratch = self._allowed = self._identity = None
+        if self._remove_scratch is not None:
+            self._remove_scratch()
+        self._connection = self._remove_scratch = self._allowed = self._identity = None
 
     def _show(self, duckdb: ModuleType, view: StoreView) -> duckdb.DuckDBPyConnection:
         if self._connection is not None and self._identity == view.identity:
@@ -122,8 +124,9 @@ class SqlEngine:
         )
         self._connection, self._allowed = connection, allowed
         # Sorts larger than the memory spill here, and not into the working directory.
-        self._scratch = tempfile.TemporaryDirectory(prefix="checkmaite-sql-")
-        connection.execute(f"SET temp_directory = {_text(self._scratch.name)}")
+        scratch = tempfile.mkdtemp(prefix="checkmaite-sql-")
+        self._remove_scratch = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
+        connection.execute(f"SET temp_directory = {_text(scratch)}")
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET allowed_paths = [{', '.join(map(_text, sorted(allowed)))}]")
         connection.execute("SET enable_external_access = false")

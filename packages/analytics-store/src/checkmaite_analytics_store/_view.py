@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from checkmaite_analytics_store._folded import FoldedReader
-from checkmaite_analytics_store._inbox import Inbox, Snapshot
+from checkmaite_analytics_store._inbox import Identity, Inbox, Snapshot
 from checkmaite_analytics_store._layout import REFERENCES, RUNS
 from checkmaite_analytics_store._manifest import FileEntry, QuarantineEntry
 from checkmaite_analytics_store._rows import only_current, payload_tables, run_rows, weigh
@@ -48,7 +48,7 @@ class StoreView:
         quarantined: Objects whose content is missing.
     """
 
-    identity: tuple[int, tuple[str, ...]]
+    identity: Identity
     tables: Mapping[str, TableView]
     superseded: frozenset[str]
     quarantined: tuple[QuarantineEntry, ...]
@@ -61,7 +61,7 @@ class StoreView:
                 f"this answer leaves out {len(self.quarantined)} damaged object(s) of {uri}: {names}. Restore them "
                 "from a copy and fold again, or run the work again.",
                 QuarantinedObjectWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
 
 
