@@ -109,9 +109,13 @@ def _version(distribution: str) -> str | None:
 
 @functools.cache
 def _distribution_of(top_level: str) -> str | None:
-    """The distribution that brings a top-level module; None for scripts, notebooks and loose files."""
-    found = _packages().get(top_level, [])
-    return found[0] if found else None
+    """The distribution that brings a top-level module.
+
+    None for scripts, notebooks, loose files, editable installations (which list no files) and namespaces that
+    several distributions share.
+    """
+    found = set(_packages().get(top_level, []))
+    return found.pop() if len(found) == 1 else None
 
 
 @functools.cache
