@@ -151,7 +151,7 @@ def input_id(value: Any) -> str:
 
 def label(value: Any) -> str:
     """The id of an input where it has one, else its class: a name for people."""
-    return _own_id(value) or type(value).__qualname__
+    return _own_id(value) or type(value).__name__
 
 
 def _own_id(value: Any) -> str | None:
