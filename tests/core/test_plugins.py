@@ -12,7 +12,7 @@ import pytest
 from checkmaite_core.errors import PluginBrokenError, PluginNotFoundError
 from checkmaite_core.plugins import JOB_BACKENDS, RESULT_STORES, STORAGE, available_plugins, load_plugin
 from checkmaite_core.store import AnalyticsStoreConfig, open_result_store
-from checkmaite_core.testing import write_distribution
+from checkmaite_core.testing import installed_plugins, write_distribution
 
 
 @contextlib.contextmanager
@@ -111,3 +111,11 @@ def test_what_is_installed_after_the_first_look_is_found(tmp_path: Path) -> None
     write_distribution(tmp_path, {RESULT_STORES.group: {"late": "checkmaite_core.testing:MEMORY_STORE"}})
     with _on_the_path(tmp_path):
         assert open_result_store(config).uri == "memory://late"
+
+
+def test_plugins_for_the_length_of_a_block_add_to_those_of_an_outer_one() -> None:
+    with installed_plugins({RESULT_STORES.group: {"outer": "checkmaite_core.testing:MEMORY_STORE"}}):
+        with installed_plugins({RESULT_STORES.group: {"inner": "checkmaite_core.testing:MEMORY_STORE"}}):
+            assert {"outer", "inner"} <= set(available_plugins(RESULT_STORES))
+        assert "inner" not in available_plugins(RESULT_STORES)
+    assert "outer" not in available_plugins(RESULT_STORES)

@@ -57,7 +57,8 @@ def installed_plugins(plugins: Mapping[str, Mapping[str, str]] = FAKES) -> Itera
         The folder that holds them; put it on ``PYTHONPATH`` to make them known to child processes.
     """
     with tempfile.TemporaryDirectory(prefix="checkmaite-plugins-") as folder:
-        write_distribution(Path(folder), plugins)
+        # Of two distributions with one name only the first on the path counts.
+        write_distribution(Path(folder), plugins, name=Path(folder).name)
         sys.path.append(folder)
         importlib.invalidate_caches()
         try:
