@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -107,6 +108,7 @@ def _plugins() -> Iterator[None]:
     with installed_plugins({"checkmaite.result_stores": stores}) as folder:
         # Under importlib mode a test module has no importable name, so the plugin is handed over.
         (folder / "faulty_plugin_of_a_test.py").write_text("import builtins\nFAULTY = builtins.faulty_plugin\n")
+        importlib.invalidate_caches()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("builtins.faulty_plugin", FAULTY, raising=False)
             yield
