@@ -34,11 +34,15 @@ class Running:
         folder: The current folder.
         environment: Its variables.
         terminal: Whether it is on a terminal of 80 columns, or behind pipes.
+
+    Attributes:
+        raw: The bytes written so far.
+        process: The started process.
     """
 
     def __init__(self, arguments: list[str], folder: Path, environment: dict[str, str], *, terminal: bool) -> None:
         self._terminal = terminal
-        self._raw = b""
+        self.raw = b""
         if terminal:
             self._read, inside = pty.openpty()
             fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
@@ -52,14 +56,14 @@ class Running:
             stdout=inside,
             stderr=inside,
             start_new_session=True,
-            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if terminal else None,  # noqa: PLW1509
+            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if terminal else None,
         )
         os.close(inside)
 
     @property
     def screen(self) -> str:
         """Everything written so far, without terminal codes."""
-        return _TERMINAL_CODES.sub("", self._raw.decode(errors="replace"))
+        return _TERMINAL_CODES.sub("", self.raw.decode(errors="replace"))
 
     def wait_for(self, pattern: str) -> None:
         """Read until the pattern is on the screen."""
@@ -100,7 +104,7 @@ class Running:
             data = os.read(self._read, 65536)
         except OSError:  # what a terminal says once nobody has its other end open
             data = b""
-        self._raw += data
+        self.raw += data
         return bool(data)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from rich import box
@@ -44,7 +45,7 @@ def print_table(console: Console, names: Sequence[str], rows: Sequence[Sequence[
     fitting = _fitting(widths, console.width)
     table = new_table()
     for position in range(fitting):
-        numeric = all(isinstance(row[position], int | float | None) for row in rows)
+        numeric = all(isinstance(row[position], int | float | Decimal | None) for row in rows)
         table.add_column(
             Text(plain(names[position])), justify="right" if numeric else "left", no_wrap=True, max_width=WIDEST_CELL
         )

@@ -30,7 +30,7 @@ __all__ = ["run_demo"]
 
 FAILED = 1
 _REFRESH_SECONDS = 0.1
-_CANCEL_SECONDS = 10.0
+_CANCEL_SECONDS = 5.0
 """How long cancelled jobs may take to end before the process leaves without them."""
 
 

@@ -17,9 +17,12 @@ def robustness(models: Sequence[str]) -> str:
     return f"""\
 SELECT * FROM (
   SELECT
-    if(dataset_id = 'digits-test', 'clean', split_part(dataset_id, '+', 2)) AS images,
-    model_id, accuracy
-  FROM model_evaluation WHERE starts_with(dataset_id, 'digits-test')
+    if(dataset_id = 'digits-test', 'clean', split_part(dataset_id, '+', 2))
+      AS images,
+    model_id,
+    accuracy
+  FROM model_evaluation
+  WHERE starts_with(dataset_id, 'digits-test')
 )
 PIVOT (max(accuracy) FOR model_id IN (
   {listed}

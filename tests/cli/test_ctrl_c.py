@@ -1,0 +1,91 @@
+"""Ctrl-C in the demo, whatever it is doing: a message, the truth about the jobs, and no trace."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+pytestmark = pytest.mark.timeout(240)
+
+
+def assert_a_quiet_end(running: object) -> None:
+    status = running.finish()
+    assert status == 130, running.screen
+    for trace in ("Traceback", "KeyboardInterrupt", "Exception ignored", "SystemExit", "raylet"):
+        assert trace not in running.screen
+    if b"\x1b[?25l" in running.raw:
+        assert running.raw.rindex(b"\x1b[?25h") > running.raw.rindex(b"\x1b[?25l"), "the cursor stays hidden"
+
+
+def stored(run: Run, folder: Path) -> int:
+    """How many runs the store of the demo has."""
+    answer = run(
+        "query", "--store", "checkmaite-demo", "--format", "json", "SELECT count(*) AS n FROM runs", folder=folder
+    )
+    if "there is no analytics store" in answer.stderr:
+        return 0
+    return int(json.loads(answer.stdout)[0]["n"])
+
+
+def test_at_the_very_start(start: Callable[..., object], tmp_path: Path) -> None:
+    demo = start("demo", folder=tmp_path)
+    demo.wait_for("a local Ray starts")
+    demo.press_ctrl_c()
+    assert_a_quiet_end(demo)
+    assert "Interrupted before any job was submitted; nothing was stored." in demo.screen
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_while_ray_starts(start: Callable[..., object], tmp_path: Path) -> None:
+    demo = start("demo", folder=tmp_path)
+    demo.wait_for(r"Starting a local Ray \.\.\.")
+    demo.press_ctrl_c()
+    assert_a_quiet_end(demo)
+    assert "Interrupted before any job was submitted; nothing was stored." in demo.screen
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_while_jobs_run_it_ends_them_and_says_what_is_stored(
+    start: Callable[..., object], run: Run, tmp_path: Path
+) -> None:
+    demo = start("demo", folder=tmp_path)
+    demo.wait_for(r"[2-9]/37")
+    demo.press_ctrl_c()
+    demo.wait_for("Stopping: ")
+    assert_a_quiet_end(demo)
+    said = re.search(r"Interrupted\. (\d+) of 37 jobs completed; their results are in the store\.", demo.screen)
+    assert said
+    assert 2 <= int(said[1]) == stored(run, tmp_path) < 37
+    assert "see them:      checkmaite runs --store checkmaite-demo\n" in demo.screen
+    assert "run it again:  checkmaite demo\n" in demo.screen
+
+
+def test_a_second_one_leaves_at_once_also_without_a_terminal(
+    start: Callable[..., object], run: Run, tmp_path: Path
+) -> None:
+    demo = start("demo", "--store", "here", folder=tmp_path, terminal=False)
+    demo.wait_for("0 finished, ")
+    demo.press_ctrl_c()
+    demo.wait_for("Ctrl-C again leaves")
+    demo.press_ctrl_c()
+    assert_a_quiet_end(demo)
+    assert re.search(r"Interrupted\. (None|\d+) of (the )?37 jobs", demo.screen)
+    assert "run it again:  checkmaite demo --store here\n" in demo.screen
+    assert "\x1b" not in demo.screen
+
+
+def test_once_all_jobs_have_completed_everything_is_stored(
+    start: Callable[..., object], run: Run, tmp_path: Path
+) -> None:
+    demo = start("demo", "--quick", folder=tmp_path)
+    demo.wait_for("Stopping Ray")
+    demo.press_ctrl_c()
+    assert_a_quiet_end(demo)
+    assert "Interrupted. 7 of 7 jobs completed; their results are in the store.\n" in demo.screen
+    assert stored(run, tmp_path) == 7

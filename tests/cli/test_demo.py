@@ -1,0 +1,149 @@
+"""The demo end to end, on a Ray of its own, as often as its users run it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+MODELS = ("logistic-regression", "nearest-neighbours", "random-forest", "support-vectors")
+IMAGES = ["clean", "blur(0.6)", "blur(1)", "noise(0.15)", "noise(0.3)"]
+IMAGES += ["occlusion(0.06)", "occlusion(0.14)", "rotation(15)", "rotation(30)"]
+
+# A demo takes about 20 s on two free cores, of which 7 s are Ray's start; these leave room for a busy machine.
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def demo(run: Run, folder: Path) -> str:
+    """What the demo prints when it is run for the first time, behind pipes."""
+    result = run("demo", folder=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+@pytest.fixture
+def ask(run: Run, folder: Path) -> Callable[[str], list[dict[str, object]]]:
+    def ask(sql: str) -> list[dict[str, object]]:
+        answer = run("query", "--store", "checkmaite-demo", "--format", "json", sql, folder=folder)
+        assert answer.returncode == 0, answer.stderr
+        rows: list[dict[str, object]] = json.loads(answer.stdout)
+        return rows
+
+    return ask
+
+
+def robustness(printed: str) -> dict[str, list[float]]:
+    """The rows of the printed table."""
+    rows = re.findall(r"^(clean|\w+\([\d.]+\)) +([\d. ]+\d)$", printed, flags=re.MULTILINE)
+    return {images: [float(value) for value in values.split()] for images, values in rows}
+
+
+def test_the_table_has_an_accuracy_for_every_model_and_perturbation(demo: str) -> None:
+    table = robustness(demo)
+    assert list(table) == IMAGES
+    assert all(len(row) == len(MODELS) and all(0.0 <= value <= 1.0 for value in row) for row in table.values())
+
+
+def test_the_accuracies_are_those_of_real_models_on_real_scans(demo: str) -> None:
+    table = robustness(demo)
+    assert all(0.93 < value < 1.0 for value in table["clean"])
+    for mild, strong in (
+        ("blur(0.6)", "blur(1)"),
+        ("noise(0.15)", "noise(0.3)"),
+        ("occlusion(0.06)", "occlusion(0.14)"),
+        ("rotation(15)", "rotation(30)"),
+    ):
+        for position in range(len(MODELS)):
+            clean = table["clean"][position]
+            assert 0.2 < table[strong][position] < table[mild][position] <= clean
+
+
+def test_the_table_is_what_the_store_answers_to_the_sql_that_is_shown(
+    demo: str, ask: Callable[[str], list[dict[str, object]]]
+) -> None:
+    shown = re.search(r"^  SELECT.*?(?=\n\n)", demo, flags=re.MULTILINE | re.DOTALL)
+    assert shown
+    answer = {row.pop("images"): [round(float(str(row[model])), 3) for model in MODELS] for row in ask(shown[0])}
+    assert answer == robustness(demo)
+
+
+def test_it_says_what_took_long_and_how_good_the_data_is(demo: str) -> None:
+    for what in ("Ray started", "37 jobs finished", "Ray stopped", "All of it took"):
+        assert re.search(rf"^{what} +\d+\.\d s$", demo, flags=re.MULTILINE)
+    assert "1,797 scans of 10 digits" in demo
+
+
+def test_behind_pipes_it_prints_plain_lines_that_fit_80_columns(demo: str) -> None:
+    assert "\x1b" not in demo
+    assert "\r" not in demo
+    assert re.search(r"^  \d+ finished, \d running, \d+ pending", demo, flags=re.MULTILINE)
+    assert all(len(line) <= 80 for line in demo.splitlines() if "checkmaite query" not in line)
+
+
+def test_the_three_commands_that_it_suggests_work_as_they_stand(demo: str, folder: Path, shell: dict[str, str]) -> None:
+    commands = [line.strip() for line in demo.splitlines() if line.startswith("  checkmaite ")]
+    assert len(commands) == 3
+    printed = []
+    for command in commands:
+        pasted = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=shell, capture_output=True, text=True, check=False
+        )
+        assert (pasted.returncode, pasted.stderr) == (0, "")
+        printed.append(pasted.stdout)
+    assert "true_label" in printed[0]
+    assert printed[1].startswith("# Quality of digits\n")
+    assert printed[2].splitlines()[-1] == "the newest 20 of 37 runs; --limit 37 shows all"
+
+
+@pytest.mark.usefixtures("demo")
+def test_run_again_the_tables_have_one_copy_and_the_history_both_runs(
+    start: Callable[..., object], folder: Path, ask: Callable[[str], list[dict[str, object]]]
+) -> None:
+    before = ask("SELECT dataset_id, model_id, accuracy FROM model_evaluation ORDER BY ALL")
+    again = start("demo", "--quick", folder=folder)
+    assert again.finish() == 0
+    assert "37 results, from 44 runs so far" in again.screen
+    assert re.search(r"7/7|[0-6]/7 [0-6] finished, [0-2] running, [0-7] pending", again.screen)
+    assert "\x1b[?25l" in again.raw.decode()
+    assert again.raw.decode().rindex("\x1b[?25h") > again.raw.decode().rindex("\x1b[?25l")
+
+    assert ask("SELECT dataset_id, model_id, accuracy FROM model_evaluation ORDER BY ALL") == before
+    assert ask("SELECT count(*) AS runs, count(DISTINCT run_uid) AS results FROM runs") == [{"runs": 44, "results": 37}]
+    assert ask("SELECT DISTINCT backend FROM runs") == [{"backend": "ray-simple"}]
+
+
+@pytest.mark.parametrize("place", ["/proc", "/dev/null"])
+def test_a_place_that_cannot_hold_the_store_is_known_before_ray_starts(run: Run, tmp_path: Path, place: str) -> None:
+    result = run("demo", "--store", f"{place}/results", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"error: the analytics store cannot be put at {place}/results: ")
+    assert "--store PATH" in result.stderr
+
+
+def test_an_unknown_backend_is_known_before_anything_starts(run: Run, tmp_path: Path) -> None:
+    result = run("demo", "--backend", "ray-simpel", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[1] == "Did you mean 'ray-simple'?"
+
+
+def test_without_the_demo_extra_it_names_what_to_install(tmp_path: Path) -> None:
+    # Python is told that there is no scikit-learn, as an environment without it would take long to make.
+    program = "import sys; sys.modules['sklearn'] = None; sys.argv = ['checkmaite', 'demo']; "
+    program += "from checkmaite_cli.main import main; main()"
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    first, second = result.stderr.splitlines()
+    assert first == "error: the demo needs packages that are not installed here (sklearn)."
+    assert second == 'Install them: pip install "checkmaite-cli[demo]"'
