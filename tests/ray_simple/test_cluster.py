@@ -249,16 +249,14 @@ def test_the_overlay_reaches_the_workers_code_included(connect, cluster, work, t
 
         return f"{sent_along.answer()} {os.environ['FLAVOUR']}"
 
-    backend = connect(
-        cluster.address, runtime_env={"working_dir": str(tmp_path), "env_vars": {"FLAVOUR": "vanilla"}}
-    )
+    backend = connect(cluster.address, runtime_env={"working_dir": str(tmp_path), "env_vars": {"FLAVOUR": "vanilla"}})
     reference = backend.submit(work(use)).result(60)
     answers = backend.store.query(f"select answer from answers where run_uid = '{reference.run_uid}'")
     assert answers["answer"].to_pylist() == ["from the overlay vanilla"]
 
 
 def test_an_overlay_that_cannot_be_set_up_fails_the_job_as_deployment(connect, cluster, work):
-    backend = connect(cluster.address, runtime_env={"py_executable": "/nowhere/python"})
+    backend = connect(cluster.address, runtime_env={"conda": "no-such-environment"})
     job = backend.submit(work(lambda: 1))
     assert job.wait(60) is JobStatus.FAILED
     assert job.failure.kind is FailureKind.DEPLOYMENT

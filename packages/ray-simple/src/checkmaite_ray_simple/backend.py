@@ -36,6 +36,8 @@ _LARGE = 64 * 1024
 """Payloads of this size (bytes) and more go into Ray's object store once, and not into every start of a task."""
 _HEAR_AGAIN = 1.0
 """Seconds after which the board is asked again when it did not answer."""
+_SETTLE_TRIES = 3
+"""How often settling is begun before it is given up; by us, because Ray does not count out-of-memory kills."""
 _LAST_SETTLING = 10.0
 """Seconds that settling may take when the backend is shut down without waiting for its jobs."""
 _SHOWN = 10
@@ -162,16 +164,22 @@ class RaySimpleBackend(JobBackend):
         else:
             self._settle([task], [failure])
 
-    def _settle(self, tasks: list[_Task], found: list[FailureRecord]) -> Any:
+    def _settle(self, tasks: list[_Task], found: list[FailureRecord], tries: int = _SETTLE_TRIES) -> None:
         """Let a worker find out whether jobs committed before they ended, and close their places if not."""
         jobs = [(task.order, failure.model_dump_json()) for task, failure in zip(tasks, found, strict=True)]
-        reference = settle_jobs.remote(jobs)
-        self._then(reference, self._on_settled, tasks, found)
-        return reference
+        self._then(settle_jobs.remote(jobs), self._on_settled, tasks, found, tries - 1)
 
     def _on_settled(
-        self, outcomes: list[str] | None, error: BaseException | None, tasks: list[_Task], found: list[FailureRecord]
+        self,
+        outcomes: list[str] | None,
+        error: BaseException | None,
+        tasks: list[_Task],
+        found: list[FailureRecord],
+        tries: int,
     ) -> None:
+        if error is not None and tries and failures.describe(error, 0, "").retryable:
+            self._settle(tasks, found, tries)
+            return
         for position, (task, failure) in enumerate(zip(tasks, found, strict=True)):
             if outcomes is not None:
                 self._end(task, Outcome.model_validate_json(outcomes[position]))

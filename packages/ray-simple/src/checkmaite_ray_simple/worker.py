@@ -66,7 +66,7 @@ def run_job(order: str, payload: bytes, attempt: int, board: Any) -> str:
     return execute(work, payload, loads=cloudpickle.loads, monitor=monitor, attempt=attempt).model_dump_json()
 
 
-@ray.remote(num_cpus=0, max_retries=2)
+@ray.remote(num_cpus=0, max_retries=0)
 def settle_jobs(jobs: list[tuple[str, str]]) -> list[str]:
     """Settle jobs, given as order and failure, and return their outcomes; all as JSON.
 
