@@ -77,7 +77,7 @@ def docs(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests."""
     install(session, *EVERYTHING, "--group", "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "--durations=10", *session.posargs)
 
 
 @nox.session(default=False)
