@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 import threading
@@ -96,7 +95,7 @@ def test_another_version_of_ray_or_python_is_told_before_connecting(connect, clu
     monkeypatch.setattr(probe.ray, "__version__", "2.1.0")
     monkeypatch.setattr(probe.platform, "python_version", lambda: "3.99.1")
     message = refused(connect, ClusterMismatchError, cluster.address)
-    assert f"there, 2.1.0 here" in message
+    assert "there, 2.1.0 here" in message
     assert "there, 3.99.1 here" in message
 
 

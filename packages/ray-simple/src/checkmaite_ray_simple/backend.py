@@ -189,7 +189,7 @@ class RaySimpleBackend(JobBackend):
     def _end_unsettled(self, task: _Task, failure: FailureRecord, error: BaseException | None) -> None:
         note = (
             f"{failure.message}\nNo worker could be asked whether its results had been stored before that"
-            f"{f' ({type(error).__name__}: {error})' if error else ''}; look in the analytics store's runs table for "
+            f"{f' ({failures.first_line(error)})' if error else ''}; look in the analytics store's runs table for "
             f"job_id {task.job.job_id}."
         )
         status = JobStatus.CANCELLED if failure.kind is FailureKind.CANCELLED else JobStatus.FAILED

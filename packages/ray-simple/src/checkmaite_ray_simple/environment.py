@@ -12,7 +12,7 @@ __all__ = ["prepare", "private_token", "reread_authentication"]
 
 _UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 _SKIP = "RAY_DEDUP_LOGS_SKIP_REGEX"
-_A_WORKER_DIED = "A worker died or was killed while executing a task"
+_HANDLED = "A worker died or was killed while executing a task|There are infinite retries remaining"
 
 
 def prepare() -> None:
@@ -20,15 +20,15 @@ def prepare() -> None:
 
     - Workers keep their environment. Otherwise Ray rebuilds the driver's on every worker when ``uv run`` started the
       driver; but local workers run from the developer's environment as it is, and a cluster's from its image.
-    - The ten lines that Ray prints for every worker that dies are left out: a job's failure says it, and when a job
-      is cancelled by force it is no error at all.
+    - The ten lines that Ray prints for every worker that dies are left out, and its complaints about the status
+      channel: a job's failure says it, and when a job is cancelled by force it is no error at all.
     """
     loaded = sys.modules
     if os.environ.setdefault(_UV_RUN, "0") == "0" and "ray._private.ray_constants" in loaded:
         # Ray has been imported already, and read the variable once. This is what ray.init looks at.
         loaded["ray._private.ray_constants"].RAY_ENABLE_UV_RUN_RUNTIME_ENV = False  # type: ignore[attr-defined]
-    if os.environ.setdefault(_SKIP, _A_WORKER_DIED) == _A_WORKER_DIED and "ray._private.ray_logging" in loaded:
-        loaded["ray._private.ray_logging"].stdout_deduplicator.skip_re = re.compile(_A_WORKER_DIED)
+    if os.environ.setdefault(_SKIP, _HANDLED) == _HANDLED and "ray._private.ray_logging" in loaded:
+        loaded["ray._private.ray_logging"].stdout_deduplicator.skip_re = re.compile(_HANDLED)
 
 
 def reread_authentication() -> None:
