@@ -31,7 +31,8 @@ class BackendPromises:
         jobs_outlive_client: Running jobs go on when the backend object is shut down without waiting.
         has_dedupe: Work that is equal to work which runs or has completed is not run again.
         has_live_status: RUNNING is seen while the code runs; without it a job is PENDING until it ends.
-        has_live_progress: What the code says of its progress is seen while it runs.
+        has_live_progress: What the code says of its progress is seen while it runs; of reports that come faster
+            than two in a second, some may be left out.
         stops_running_code: Cancelling ends code that never asks whether to stop.
         isolates_jobs: A job that ends its process leaves the client and the other jobs alone.
         checks_resources: A demand that nothing can meet is refused when the work is submitted.
@@ -133,13 +134,19 @@ class BackendTests(StandardSuite):
             each.job.wait(DEADLINE)
 
     def park(
-        self, backend: JobBackend, parked: list[Parked], tmp_path: Path, manner: str = "busy", **arguments: Any
+        self,
+        backend: JobBackend,
+        parked: list[Parked],
+        tmp_path: Path,
+        manner: str = "busy",
+        pace: float = 0.0,
+        **arguments: Any,
     ) -> Parked:
         """Submit a job that waits for a file."""
         label = f"parked-{uuid.uuid4().hex}"
         folder = tmp_path / label
         folder.mkdir()
-        config = ParkConfig.model_validate({"folder": str(folder), "manner": manner})
+        config = ParkConfig.model_validate({"folder": str(folder), "manner": manner, "pace": pace})
         job = backend.submit(Park(), datasets=[Data(label)], config=config, **arguments)
         parked.append(Parked(job, folder, label))
         return parked[-1]

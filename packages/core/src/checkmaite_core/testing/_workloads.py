@@ -124,11 +124,13 @@ class ParkConfig(CapabilityConfig):
 
     Attributes:
         folder: Shared with the test. The job makes ``started`` there (with its process id) and waits for ``go``.
+        pace: Seconds that each step before the wait takes.
         manner: ``cooperative`` code asks whether to stop, ``busy`` code never does, and ``stubborn`` code goes
             on whatever is raised in it.
     """
 
     folder: str
+    pace: float = 0.0
     manner: Literal["cooperative", "busy", "stubborn"] = "busy"
 
 
@@ -148,8 +150,11 @@ class Park(Capability[ParkConfig, Number]):
 
     def evaluate(self, inputs: Inputs, config: ParkConfig) -> Number:
         folder = Path(config.folder)
+        pause = threading.Event()
         for item in progress(range(4), description="parking"):
-            if item == 2:
+            if item < 2:
+                pause.wait(config.pace)
+            elif item == 2:
                 with (folder / "started").open("a") as marks:
                     marks.write(f"{os.getpid()}\n")
                 self._wait(folder / "go", config.manner)
