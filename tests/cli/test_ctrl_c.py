@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 pytestmark = pytest.mark.timeout(240)
 
 
-def assert_a_quiet_end(running: object) -> None:
+def assert_a_quiet_end(running: Any) -> None:
     status = running.finish()
     assert status == 130, running.screen
     for trace in ("Traceback", "KeyboardInterrupt", "Exception ignored", "SystemExit", "raylet"):
@@ -33,7 +34,7 @@ def stored(run: Run, folder: Path) -> int:
     return int(json.loads(answer.stdout)[0]["n"])
 
 
-def test_at_the_very_start(start: Callable[..., object], tmp_path: Path) -> None:
+def test_at_the_very_start(start: Callable[..., Any], tmp_path: Path) -> None:
     demo = start("demo", folder=tmp_path)
     demo.wait_for("a local Ray starts")
     demo.press_ctrl_c()
@@ -42,7 +43,7 @@ def test_at_the_very_start(start: Callable[..., object], tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_while_ray_starts(start: Callable[..., object], tmp_path: Path) -> None:
+def test_while_ray_starts(start: Callable[..., Any], tmp_path: Path) -> None:
     demo = start("demo", folder=tmp_path)
     demo.wait_for(r"Starting a local Ray \.\.\.")
     demo.press_ctrl_c()
@@ -52,7 +53,7 @@ def test_while_ray_starts(start: Callable[..., object], tmp_path: Path) -> None:
 
 
 def test_while_jobs_run_it_ends_them_and_says_what_is_stored(
-    start: Callable[..., object], run: Run, tmp_path: Path
+    start: Callable[..., Any], run: Run, tmp_path: Path
 ) -> None:
     demo = start("demo", folder=tmp_path)
     demo.wait_for(r"[2-9]/37")
@@ -61,13 +62,17 @@ def test_while_jobs_run_it_ends_them_and_says_what_is_stored(
     assert_a_quiet_end(demo)
     said = re.search(r"Interrupted\. (\d+) of 37 jobs completed; their results are in the store\.", demo.screen)
     assert said
-    assert 2 <= int(said[1]) == stored(run, tmp_path) < 37
+    # On a busy machine it leaves before the last of them could be asked; one may then have been stored after all.
+    assert re.search(r"ended without results|end with this process", demo.screen)
+    settled = "end with this process" not in demo.screen
+    assert 2 <= int(said[1]) <= stored(run, tmp_path) < 37
+    assert int(said[1]) == stored(run, tmp_path) or not settled
     assert "see them:      checkmaite runs --store checkmaite-demo\n" in demo.screen
     assert "run it again:  checkmaite demo\n" in demo.screen
 
 
 def test_a_second_one_leaves_at_once_also_without_a_terminal(
-    start: Callable[..., object], run: Run, tmp_path: Path
+    start: Callable[..., Any], run: Run, tmp_path: Path
 ) -> None:
     demo = start("demo", "--store", "here", folder=tmp_path, terminal=False)
     demo.wait_for("0 finished, ")
@@ -80,9 +85,7 @@ def test_a_second_one_leaves_at_once_also_without_a_terminal(
     assert "\x1b" not in demo.screen
 
 
-def test_once_all_jobs_have_completed_everything_is_stored(
-    start: Callable[..., object], run: Run, tmp_path: Path
-) -> None:
+def test_once_all_jobs_have_completed_everything_is_stored(start: Callable[..., Any], run: Run, tmp_path: Path) -> None:
     demo = start("demo", "--quick", folder=tmp_path)
     demo.wait_for("Stopping Ray")
     demo.press_ctrl_c()

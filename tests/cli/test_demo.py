@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from checkmaite_cli.demo.place import prepared
+from checkmaite_core import AccessDeniedError, StorageError, StorageFullError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 MODELS = ("logistic-regression", "nearest-neighbours", "random-forest", "support-vectors")
@@ -89,7 +95,7 @@ def test_behind_pipes_it_prints_plain_lines_that_fit_80_columns(demo: str) -> No
     assert "\x1b" not in demo
     assert "\r" not in demo
     assert re.search(r"^  \d+ finished, \d running, \d+ pending", demo, flags=re.MULTILINE)
-    assert all(len(line) <= 80 for line in demo.splitlines() if "checkmaite query" not in line)
+    assert all(len(line) <= 80 for line in demo.splitlines() if not line.startswith("  checkmaite "))
 
 
 def test_the_three_commands_that_it_suggests_work_as_they_stand(demo: str, folder: Path, shell: dict[str, str]) -> None:
@@ -109,7 +115,7 @@ def test_the_three_commands_that_it_suggests_work_as_they_stand(demo: str, folde
 
 @pytest.mark.usefixtures("demo")
 def test_run_again_the_tables_have_one_copy_and_the_history_both_runs(
-    start: Callable[..., object], folder: Path, ask: Callable[[str], list[dict[str, object]]]
+    start: Callable[..., Any], folder: Path, ask: Callable[[str], list[dict[str, object]]]
 ) -> None:
     before = ask("SELECT dataset_id, model_id, accuracy FROM model_evaluation ORDER BY ALL")
     again = start("demo", "--quick", folder=folder)
@@ -130,6 +136,45 @@ def test_a_place_that_cannot_hold_the_store_is_known_before_ray_starts(run: Run,
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith(f"error: the analytics store cannot be put at {place}/results: ")
     assert "--store PATH" in result.stderr
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "inbox").write_text("mine")
+    result = run("demo", "--store", "data", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"{tmp_path}/data is not an analytics store" in result.stderr
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["inbox"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.ENOSPC, StorageFullError), (errno.EROFS, AccessDeniedError), (errno.EIO, StorageError)],
+)
+def test_a_disk_that_takes_nothing_more_is_explained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, kind: type[StorageError]
+) -> None:
+    # No full disk can be made without privileges, so this one only says that it is.
+    def refuse(**_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(StorageError, match=re.escape(f"{tmp_path}/store: {os.strerror(number)}")) as raised:
+        prepared(str(tmp_path / "store"))
+    assert type(raised.value) is kind
+    assert "--store PATH" in raised.value.hint
+
+
+def test_when_the_store_fails_later_the_first_error_is_told_once(start: Callable[..., Any], tmp_path: Path) -> None:
+    demo = start("demo", "--quick", folder=tmp_path, terminal=False)
+    demo.wait_for("Starting Ray")
+    (tmp_path / "checkmaite-demo").mkdir()
+    (tmp_path / "checkmaite-demo" / "inbox").write_text("not a folder")
+    assert demo.finish() == 1
+    assert "7 of 7 jobs failed; the first error stands above." in demo.screen
+    assert demo.screen.count("error: job ") == 1
+    assert "is not an analytics store" in demo.screen
+    assert "Traceback" not in demo.screen
 
 
 def test_an_unknown_backend_is_known_before_anything_starts(run: Run, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -106,7 +107,7 @@ def test_json_refuses_two_columns_of_one_name(ask: Run) -> None:
 
 
 @pytest.mark.parametrize("shape", ["table", "csv", "json"])
-def test_stored_text_cannot_act_on_the_terminal(start: Callable[..., object], folder: Path, shape: str) -> None:
+def test_stored_text_cannot_act_on_the_terminal(start: Callable[..., Any], folder: Path, shape: str) -> None:
     running = start("query", "--store", "results", "SELECT note FROM scores LIMIT 3", "--format", shape, folder=folder)
     assert running.finish() == 0
     assert b"\x1b]" not in running.raw

@@ -154,14 +154,19 @@ class _Demo:
         if not self._jobs:
             return "Interrupted before any job was submitted; nothing was stored."
         now, total = census(self._jobs), len(self._jobs)
-        again = f"  run it again:  {self._command} {shlex.join(sys.argv[1:])}"
-        if not now.completed:
-            return f"Interrupted. None of the {total} jobs had completed, so nothing was stored.\n{again}"
-        rest = "" if now.completed == total else f" The other {total - now.completed} ended without leaving anything."
-        return (
-            f"Interrupted. {now.completed} of {total} jobs completed; their results are in the store.{rest}\n"
-            f"  see them:      {self._command} runs --store {self._location}\n{again}"
-        )
+        command, options = self._command, shlex.join(sys.argv[1:])
+        if now.completed:
+            words = f"Interrupted. {now.completed} of {total} jobs completed; their results are in the store."
+            others = f"The other {total - now.completed}"
+        else:
+            words, others = f"Interrupted. None of the {total} jobs had completed.", "They"
+        if now.running or now.pending:
+            words += f" {others} end with this process."
+        elif now.stopped:
+            words += f" {others} ended without results."
+        if now.completed:
+            words += f"\n  see them:      {command} runs --store {self._location}"
+        return f"{words}\n  run it again:  {command} {options}"
 
     def _finish(self, plan: Plan, started: float) -> int:
         console = self._console
@@ -174,7 +179,7 @@ class _Demo:
             with opened(self._uri) as store:
                 show_answers(console, store, plan)
                 show_next_commands(console, store, self._command, self._location, self._report_of())
-        console.print()
+            console.print()
         if failed:
             console.print(f"{len(failed)} of {len(self._jobs)} jobs failed; the first error stands above.")
         took(console, "All of it took", started)

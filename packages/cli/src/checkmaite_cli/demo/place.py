@@ -25,20 +25,25 @@ def prepared(store: str) -> str:
     Raises:
         AccessDeniedError: The folder cannot be written to.
         StorageFullError: The disk is full.
-        StorageError: The folder cannot be used otherwise.
+        StoreFormatError: The location holds something else than a store.
+        StoreError: It cannot be used otherwise.
     """
     folder = local_folder(store)
-    if folder is None:
-        return store
-    try:
-        # As Path.exists() hides what is wrong with a path, the file that is tried out has to say it.
-        with tempfile.TemporaryFile(dir=_nearest_existing(folder)) as file:
-            file.write(bytes(NEEDED))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _explained(error, folder) from error
-    return str(folder)
+    if folder is not None:
+        store = str(folder)
+        try:
+            # As Path.exists() hides what is wrong with a path, the file that is tried out has to say it.
+            with tempfile.TemporaryFile(dir=_nearest_existing(folder)) as file:
+                file.write(bytes(NEEDED))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _explained(error, folder) from error
+    from checkmaite_analytics_store import AnalyticsStore
+
+    with AnalyticsStore(store) as opened:
+        opened.tables()
+    return store
 
 
 def _nearest_existing(folder: Path) -> Path:
