@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -15,6 +16,8 @@ from checkmaite_core.outcome import Outcome
 
 __all__ = ["TrackedJob", "page_of"]
 
+_LONGEST_BLOCK = 0.5
+"""Seconds that a wait blocks in one go: Ctrl-C just before a thread blocks is seen only when it wakes."""
 _log = logging.getLogger(__name__)
 
 
@@ -47,8 +50,13 @@ class TrackedJob(Job):
         return self._cancel_requested
 
     def wait(self, timeout: float | None = None) -> JobStatus:
+        end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            self._changed.wait_for(lambda: self._view.status.is_terminal, timeout)
+            while not self._view.status.is_terminal:
+                left = _LONGEST_BLOCK if end is None else min(_LONGEST_BLOCK, end - time.monotonic())
+                if left <= 0:
+                    break
+                self._changed.wait(left)
             return self._view.status
 
     def cancel(self) -> bool:

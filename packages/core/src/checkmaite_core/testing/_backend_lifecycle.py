@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -133,12 +134,14 @@ class LifecycleTests(BackendTests, standard=True):
         sender = threading.Thread(target=interrupt)
         sender.start()
         try:
+            began = time.monotonic()
             with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the signal may come at any point of the block
                 about_to_wait.set()
                 work.job.wait(DEADLINE)
         finally:
             sender.join()
             signal.signal(signal.SIGINT, before)
+        assert time.monotonic() - began < DEADLINE / 2  # not only when the wait was over anyway
         assert not work.job.status.is_terminal
         work.release()
         assert work.job.wait(DEADLINE) is JobStatus.COMPLETED
