@@ -72,6 +72,23 @@ class Running:
             if not self._more(deadline):
                 raise AssertionError(f"{pattern!r} did not come; the screen holds:\n{self.screen}")
 
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Read on until the condition holds."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what} did not come; the screen holds:\n{self.screen}")
+            ready, _, _ = select.select([self._read], [], [], 0.05)
+            if ready:
+                self._more(deadline)
+
+    def children(self) -> dict[int, str]:
+        """Process ids and names of the processes that it has started."""
+        listing = subprocess.run(
+            ["ps", "--ppid", str(self.process.pid), "-o", "pid=,comm="], capture_output=True, text=True, check=False
+        ).stdout
+        return {int(pid): name for pid, name in (line.split(maxsplit=1) for line in listing.splitlines())}
+
     def press_ctrl_c(self) -> None:
         """Ctrl-C as the kernel does it on a terminal, for the whole group; a plain signal where there is none."""
         if self._terminal:

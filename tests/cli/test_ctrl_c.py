@@ -16,10 +16,12 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def assert_a_quiet_end(running: Any) -> None:
+    started = running.children()
     status = running.finish()
     assert status == 130, running.screen
     for trace in ("Traceback", "KeyboardInterrupt", "Exception ignored", "SystemExit", "raylet"):
         assert trace not in running.screen
+    running.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), "the end of its processes")
     if b"\x1b[?25l" in running.raw:
         assert running.raw.rindex(b"\x1b[?25h") > running.raw.rindex(b"\x1b[?25l"), "the cursor stays hidden"
 
@@ -43,9 +45,9 @@ def test_at_the_very_start(start: Callable[..., Any], tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_while_ray_starts(start: Callable[..., Any], tmp_path: Path) -> None:
+def test_while_ray_starts_nothing_of_it_is_left(start: Callable[..., Any], tmp_path: Path) -> None:
     demo = start("demo", folder=tmp_path)
-    demo.wait_for(r"Starting a local Ray \.\.\.")
+    demo.wait_until(lambda: "gcs_server" in demo.children().values(), "Ray's first process")
     demo.press_ctrl_c()
     assert_a_quiet_end(demo)
     assert "Interrupted before any job was submitted; nothing was stored." in demo.screen
