@@ -22,14 +22,14 @@ Scored = tuple[list[int], np.ndarray[Any, np.dtype[np.float64]]]
 @st.composite
 def scored(draw: st.DrawFn) -> Scored:
     """Labels and scores with ties, classes that never occur, and predictions without an answer."""
-    classes = draw(st.integers(1, 5))
-    count = draw(st.integers(1, 40))
-    labels = draw(st.lists(st.integers(0, classes - 1), min_size=count, max_size=count))
-    score = st.sampled_from([-2.0, -1.0, 0.0, 0.25, 1.0, 3.5]) | st.floats(-30, 30)
-    row = st.lists(score, min_size=classes, max_size=classes)
-    invalid = st.sampled_from([math.nan, math.inf]).map(lambda value: [value] * classes)
-    rows = draw(st.lists(st.one_of(row, row, row, invalid), min_size=count, max_size=count))
-    return labels, np.array(rows)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    classes, count = draw(st.integers(1, 6)), draw(st.integers(1, 60))
+    labels = rng.integers(draw(st.integers(1, classes)), size=count)
+    scores = rng.normal(scale=draw(st.sampled_from([0.5, 3.0, 30.0])), size=(count, classes))
+    scores = scores.round(draw(st.sampled_from([0, 1, 15])))
+    without_answer = rng.random(count) < draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+    scores[without_answer, rng.integers(classes)] = draw(st.sampled_from([math.nan, math.inf]))
+    return labels.tolist(), scores
 
 
 def answers(scores: np.ndarray[Any, Any]) -> list[int]:
@@ -149,7 +149,8 @@ def test_the_batch_size_changes_no_figure(scores_of: Callable[..., ModelEvaluati
     ("scores", "declared", "kind", "confidence"),
     [
         ([[0.7, 0.3], [0.9, 0.1]], "auto", "probabilities", 0.8),
-        ([[0.7, 0.3], [0.9, 0.2]], "auto", "logits", None),
+        ([[0.7, 0.305], [0.9, 0.1]], "auto", "probabilities", 0.8),
+        ([[0.7, 0.32], [0.9, 0.1]], "auto", "logits", None),
         ([[2.0, -1.0], [0.7, 0.3]], "auto", "logits", None),
         ([[0.7, 0.3], [0.9, 0.1]], "logits", "logits", None),
         ([[0.9, 0.9], [0.5, 0.1]], "probabilities", "probabilities", 0.7),

@@ -71,10 +71,10 @@ def test_a_bucket_of_thousands_is_searched_piece_by_piece() -> None:
 
 def test_thousands_of_images_that_are_all_alike_are_one_group() -> None:
     rng = np.random.default_rng(0)
-    pictures = normalised(rng.normal(size=(1, 8, 9)) + rng.normal(scale=0.02, size=(3_000, 8, 9)))
+    pictures = normalised(rng.normal(size=(1, 8, 9)) + rng.normal(scale=0.02, size=(1_500, 8, 9)))
     matches = near_duplicates(pictures, distance=4, similarity=0.99)
-    assert [(match.index, match.group) for match in matches] == [(index, 0) for index in range(3_000)]
-    correlation = (pictures.reshape(3_000, -1) @ pictures.reshape(3_000, -1).T) - 2 * np.eye(3_000)
+    assert [(match.index, match.group) for match in matches] == [(index, 0) for index in range(1_500)]
+    correlation = (pictures.reshape(1_500, -1) @ pictures.reshape(1_500, -1).T) - 2 * np.eye(1_500)
     bits = difference_hash(pictures).astype(np.float32)
     apart = bits @ (1 - bits).T + (1 - bits) @ bits.T
     expected = np.where(apart <= 4, correlation, -2).max(axis=1)
