@@ -122,7 +122,7 @@ def in_a_child(work: Callable[[], None]) -> None:
     if child == 0:
         try:
             work()
-        except BaseException as error:
+        except BaseException as error:  # a forked child must not run on into the parent's tests
             os.write(2, f"{type(error).__name__}: {error}\n".encode())
             os._exit(1)
         os._exit(0)

@@ -1,17 +1,13 @@
-"""The backend's options, and the plugin that opens it."""
+"""The backend's options."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-if TYPE_CHECKING:
-    from checkmaite_core.backend import JobBackend
-    from checkmaite_core.store import AnalyticsStoreConfig
-
-__all__ = ["RaySimpleOptions", "RaySimplePlugin", "plugin"]
+__all__ = ["RaySimpleOptions"]
 
 
 class RaySimpleOptions(BaseModel):
@@ -59,27 +55,3 @@ class RaySimpleOptions(BaseModel):
             if getattr(self, name) and self.address != "local":
                 raise ValueError(f"{name} is for address='local'; a running cluster has its own")
         return self
-
-
-class RaySimplePlugin:
-    """What the entry point ``ray-simple`` names."""
-
-    options = RaySimpleOptions
-
-    def open(self, options: RaySimpleOptions, store: AnalyticsStoreConfig) -> JobBackend:
-        """Connect, or start a local Ray.
-
-        Raises:
-            ClusterError: The cluster cannot be used.
-            ConfigurationError: The runtime_env cannot work.
-        """
-        # Ray reads its environment variables when it is imported, so the environment comes first.
-        from checkmaite_ray_simple import environment
-
-        environment.prepare()
-        from checkmaite_ray_simple.backend import RaySimpleBackend
-
-        return RaySimpleBackend(options, store)
-
-
-plugin: Any = RaySimplePlugin()

@@ -166,7 +166,7 @@ class Park(Capability[ParkConfig, Number]):
         while not go.exists() and time.monotonic() < end:
             try:
                 pause.wait(0.01)
-            except BaseException:
+            except BaseException:  # what a cancel may raise here: stubborn code swallows it
                 if manner != "stubborn":
                     raise
             if manner == "cooperative" and cancelled():

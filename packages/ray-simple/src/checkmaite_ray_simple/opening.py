@@ -1,0 +1,37 @@
+"""The plugin that opens the backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from checkmaite_ray_simple.settings import RaySimpleOptions
+
+if TYPE_CHECKING:
+    from checkmaite_core.backend import JobBackend
+    from checkmaite_core.store import AnalyticsStoreConfig
+
+__all__ = ["RaySimplePlugin", "plugin"]
+
+
+class RaySimplePlugin:
+    """What the entry point ``ray-simple`` names."""
+
+    options = RaySimpleOptions
+
+    def open(self, options: RaySimpleOptions, store: AnalyticsStoreConfig) -> JobBackend:
+        """Connect, or start a local Ray.
+
+        Raises:
+            ClusterError: The cluster cannot be used.
+            ConfigurationError: The runtime_env cannot work.
+        """
+        # Ray reads its environment variables when it is imported, so the environment comes first.
+        from checkmaite_ray_simple import environment
+
+        environment.prepare()
+        from checkmaite_ray_simple.backend import RaySimpleBackend
+
+        return RaySimpleBackend(options, store)
+
+
+plugin: Any = RaySimplePlugin()
