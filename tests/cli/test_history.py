@@ -51,6 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.fold()
         commit(store, "event-b", "run-b", "model-b", store.put_report("event-b", large))
         commit(store, "event-c", "run-c", "model-c")
+        commit(store, "event-bcd", "run-d", "model-d")
     return folder
 
 
@@ -67,23 +68,24 @@ def test_the_history_is_newest_first_and_says_what_has_been_replaced(ask: Run) -
     assert result.returncode == 0
     rows = [" ".join(line.split()[2:]) for line in result.stdout.splitlines()[2:]]
     assert rows == [
+        "event-bcd Evaluation: model-d on digits",
         "event-c Evaluation: model-c on digits",
         "event-b Evaluation: model-b on digits",
         "event-a-2 Evaluation: model-a on digits",
         "event-a-1 Evaluation: model-a on digits (since replaced)",
         "",
     ]
-    assert result.stdout.splitlines()[-1] == "4 runs"
+    assert result.stdout.splitlines()[-1] == "5 runs"
 
 
 def test_a_long_history_says_what_it_leaves_out(ask: Run) -> None:
-    assert ask("runs", "--limit", "1").stdout.splitlines()[-1] == "the newest 1 of 4 runs; --limit 4 shows all"
+    assert ask("runs", "--limit", "1").stdout.splitlines()[-1] == "the newest 1 of 5 runs; --limit 5 shows all"
 
 
 def test_every_id_in_the_history_names_one_event(ask: Run) -> None:
     shown = [line.split()[2] for line in ask("runs").stdout.splitlines()[2:-1]]
-    assert len(set(shown)) == 4
-    assert ask("report", shown[3]).stdout.startswith("# First")
+    assert len(set(shown)) == 5
+    assert ask("report", shown[4]).stdout.startswith("# First")
 
 
 def test_a_report_is_printed_as_markdown_without_terminal_codes(ask: Run) -> None:
@@ -93,6 +95,10 @@ def test_a_report_is_printed_as_markdown_without_terminal_codes(ask: Run) -> Non
 def test_the_report_of_a_run_is_its_newest_one(ask: Run) -> None:
     for name in ("run-a", "event-a-2", "event-a"):
         assert ask("report", name).stdout == "# Second\n\n| a | b |\n"
+
+
+def test_an_id_in_whole_is_not_taken_for_the_beginning_of_another(ask: Run) -> None:
+    assert ask("report", "event-b").returncode == 0
 
 
 def test_a_report_that_is_an_object_of_its_own_is_printed_as_well(ask: Run) -> None:
@@ -105,7 +111,7 @@ def test_a_report_that_is_an_object_of_its_own_is_printed_as_well(ask: Run) -> N
     ("wanted", "said"),
     [
         ("event-x", "has no run whose event_id or run_uid begins with 'event-x'"),
-        ("event", "3 runs in results have an id that begins with 'event'"),
+        ("event", "4 runs in results have an id that begins with 'event'"),
         ("event-c", "event 'event-c' in results has no report"),
         ("x' OR 'a'='a", "cannot be used as a key"),
     ],

@@ -145,6 +145,17 @@ def test_a_reader_that_leaves_early_is_no_error(shell: dict[str, str], folder: P
     assert result.stderr == ""
 
 
+def test_ctrl_c_ends_a_long_query_without_a_trace(start: Callable[..., Any], folder: Path) -> None:
+    asking = start(
+        "query", "--store", "results", "SELECT count(*) FROM range(10000000000) a, range(1000) b", folder=folder
+    )
+    maps = Path(f"/proc/{asking.process.pid}/maps")
+    asking.wait_until(lambda: "duckdb" in maps.read_text(), "the query engine")
+    asking.press_ctrl_c()
+    assert asking.finish() == 130
+    assert asking.screen.split() == ["^C", "Interrupted."]
+
+
 def test_a_damaged_object_is_named_then_set_aside_then_warned_about(run: Run, tmp_path: Path) -> None:
     with AnalyticsStore(tmp_path / "results") as store:
         store.write(NastyRun())

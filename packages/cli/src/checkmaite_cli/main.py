@@ -27,10 +27,6 @@ def main() -> NoReturn:
 
         app()
         sys.exit(0)
-    except BrokenPipeError:
-        # Whoever read our output has gone, as in `checkmaite query ... | head`: nothing is left to be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
     except Exception as error:
         from checkmaite_cli.console import show_error
         from checkmaite_core.errors import CheckmaiteError
