@@ -45,13 +45,14 @@ def commit(store: AnalyticsStore, event_id: str, run_uid: str, model: str, repor
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("work")
     large = InlineTextReport(content="# Large\n" + "x" * INLINE_REPORT_LIMIT)
+    # Their ids are in the order of their commits, which may share one tick of the file system's clock.
     with AnalyticsStore(folder / "results") as store:
         commit(store, "event-a-1", "run-a", "model-a", InlineTextReport(content="# First\nof a\x1b[31m"))
         commit(store, "event-a-2", "run-a", "model-a", InlineTextReport(content="# Second\n\n| a | b |\n"))
         store.fold()
         commit(store, "event-b", "run-b", "model-b", store.put_report("event-b", large))
-        commit(store, "event-c", "run-c", "model-c")
         commit(store, "event-bcd", "run-d", "model-d")
+        commit(store, "event-c", "run-c", "model-c")
     return folder
 
 
@@ -68,8 +69,8 @@ def test_the_history_is_newest_first_and_says_what_has_been_replaced(ask: Run) -
     assert result.returncode == 0
     rows = [" ".join(line.split()[2:]) for line in result.stdout.splitlines()[2:]]
     assert rows == [
-        "event-bcd Evaluation: model-d on digits",
         "event-c Evaluation: model-c on digits",
+        "event-bcd Evaluation: model-d on digits",
         "event-b Evaluation: model-b on digits",
         "event-a-2 Evaluation: model-a on digits",
         "event-a-1 Evaluation: model-a on digits (since replaced)",
