@@ -274,6 +274,13 @@ def test_secrets_are_in_no_error_and_no_repr() -> None:
     assert [text for text in shown if SECRET in text] == []
 
 
+@pytest.mark.parametrize("wrong", [{"uri": f"s3://user:{SECRET}@bucket"}, {"uri": "x", "storage_options": [SECRET]}])
+def test_a_store_config_that_is_made_directly_shows_no_secret_either(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="AnalyticsStoreConfig") as caught:
+        AnalyticsStoreConfig(**wrong)
+    assert SECRET not in str(caught.value)
+
+
 @pytest.mark.usefixtures("ray")
 def test_the_store_is_opened_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = {"backend": f"nowhere-{uuid.uuid4().hex}", "uri": "memory://x"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -158,6 +159,34 @@ def test_a_callback_may_look_at_the_job_and_end_up_in_it_again() -> None:
     job.add_done_callback(lambda each: seen.extend([each.wait(), each.cancel(), each.exception()]))
     job.finish(_outcome(JobStatus.COMPLETED))
     assert seen == [JobStatus.COMPLETED, False, None]
+
+
+def test_an_await_is_woken_from_the_thread_that_ends_the_job() -> None:
+    async def wait_for_it() -> CapabilityRunRef:
+        job = _job()
+        waiter = asyncio.create_task(_awaited(job))
+        await asyncio.sleep(0)  # now it waits
+        await asyncio.to_thread(job.finish, _outcome(JobStatus.COMPLETED))
+        return await asyncio.wait_for(waiter, 5)
+
+    # In debug mode the loop refuses calls from other threads that would not wake it.
+    assert asyncio.run(wait_for_it(), debug=True).run_uid == "r"
+
+
+def test_a_job_that_ends_after_its_loop_was_closed_disturbs_nobody() -> None:
+    job = _job()
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(_awaited(job), 0)
+
+    asyncio.run(give_up())
+    assert job.finish(_outcome(JobStatus.COMPLETED))
+    assert asyncio.run(_awaited(job)).run_uid == "r"
+
+
+async def _awaited(job: Job) -> CapabilityRunRef:
+    return await job
 
 
 @pytest.mark.parametrize("kind", list(FailureKind))
