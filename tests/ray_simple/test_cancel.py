@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from checkmaite_core import FailureKind, JobCancelledError, JobStatus, cancelled
+from checkmaite_core import FailureKind, JobCancelledError, JobStatus, cancelled, configure_job_backend
 
 GRACE = 1.0
 """As the fixture ``local`` has it (seconds)."""
@@ -79,7 +79,16 @@ def test_cooperative_code_sees_the_request_and_stops_by_itself(local, work, tmp_
     assert rows_of(local, job) == 0
 
 
-def test_a_pending_job_is_cancelled_at_once_and_never_begins(local, work, tmp_path, until):
+@pytest.fixture
+def patient(local, store):
+    """Another backend on the same Ray, whose running jobs would have an hour to stop."""
+    with configure_job_backend(
+        "ray-simple", analytics_store=store, address="local", num_cpus=2, cancel_grace_seconds=3600.0
+    ) as backend:
+        yield backend
+
+
+def test_a_pending_job_is_cancelled_at_once_and_never_begins(local, patient, work, tmp_path, until):
     begun, go_on = tmp_path / "begun", tmp_path / "go"
 
     def hold():
@@ -88,9 +97,9 @@ def test_a_pending_job_is_cancelled_at_once_and_never_begins(local, work, tmp_pa
 
     holder = local.submit(work(hold), resources={"num_cpus": 2})
     until(lambda: holder.status is JobStatus.RUNNING, "the first job runs")
-    job = local.submit(work(begun.touch))
+    job = patient.submit(work(begun.touch))
     assert job.cancel()
-    assert job.wait(30) is JobStatus.CANCELLED
+    assert job.wait(60) is JobStatus.CANCELLED, "there is nothing to be patient with"
     assert holder.status is JobStatus.RUNNING
     go_on.touch()
     assert holder.wait(30) is JobStatus.COMPLETED

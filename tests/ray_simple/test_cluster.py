@@ -185,6 +185,7 @@ def test_what_is_left_at_shutdown_ends_lost_and_is_named(backend, work, capsys, 
     assert backend.store.query(f"select * from runs where job_id = '{held.job_id}'").num_rows == 0
 
 
+@pytest.mark.soak
 def test_a_node_that_dies_takes_its_job_elsewhere_or_nowhere(connect, cluster, work, tmp_path, until):
     node = cluster.add_node(resources='{"corner": 1}')
     backend = connect(cluster.address)
@@ -259,6 +260,7 @@ def test_an_overlay_that_cannot_be_set_up_fails_the_job_as_deployment(connect, c
     job = backend.submit(work(lambda: 1))
     assert job.wait(60) is JobStatus.FAILED
     assert job.failure.kind is FailureKind.DEPLOYMENT
+    assert "No worker could be asked" not in job.failure.message, "what never began needs no settling"
 
 
 def test_a_board_that_dies_costs_no_job_and_news_come_again(connect, cluster, work, tmp_path, until):
@@ -280,3 +282,26 @@ def test_a_board_that_dies_costs_no_job_and_news_come_again(connect, cluster, wo
     assert before.wait(60) is JobStatus.CANCELLED
     assert (tmp_path / "tidied").exists()
     assert backend.submit(work(lambda: 1)).wait(60) is JobStatus.COMPLETED
+
+
+def test_jobs_end_lost_when_other_code_shuts_ray_down_under_them(connect, cluster, work, until):
+    backend = connect(cluster.address)
+    job = backend.submit(work(lambda: time.sleep(1000)))
+    until(lambda: job.status is JobStatus.RUNNING, "it runs")
+    ray.shutdown()
+    assert job.wait(30) is JobStatus.FAILED
+    assert job.failure.kind is FailureKind.LOST
+    assert "Ray was shut down" in job.failure.message
+
+
+def test_a_worker_that_dies_while_shutdown_waits_is_still_replaced(connect, cluster, work, tmp_path):
+    killed = tmp_path / "killed"
+
+    def die_once():
+        if not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), 9)
+
+    with connect(cluster.address) as backend:
+        job = backend.submit(work(die_once))
+    assert job.status is JobStatus.COMPLETED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import ray
 from ray import cloudpickle
 
 from checkmaite_core.backend import JobBackend
-from checkmaite_core.errors import JobNotFoundError
+from checkmaite_core.errors import ConfigurationError, JobNotFoundError
 from checkmaite_core.execution import cancelled_error
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import Job, JobPage, JobStatus, Progress
@@ -36,8 +37,12 @@ _LARGE = 64 * 1024
 """Payloads of this size (bytes) and more go into Ray's object store once, and not into every start of a task."""
 _HEAR_AGAIN = 1.0
 """Seconds after which the board is asked again when it did not answer."""
+_FORCE_AGAIN = 1.0
+"""Seconds after which a forced cancel that has had no effect is repeated."""
 _SETTLE_TRIES = 3
 """How often settling is begun before it is given up; by us, because Ray does not count out-of-memory kills."""
+_LOOK = 1.0
+"""Seconds between two looks at whether this process still has its Ray."""
 _LAST_SETTLING = 10.0
 """Seconds that settling may take when the backend is shut down without waiting for its jobs."""
 _SHOWN = 10
@@ -83,11 +88,17 @@ class RaySimpleBackend(JobBackend):
         self._options = options
         self._tasks: dict[str, _Task] = {}
         self._closed = False
-        self._connection = connection.acquire(options)
+        self._accepting = threading.Lock()
         self._nodes = Nodes()
+        self._connection = connection.acquire(options)
+        try:
+            self._board = Board.remote()  # type: ignore[attr-defined]
+        except BaseException:
+            connection.release(self._connection)
+            raise
         self._dispatcher = Dispatcher("checkmaite-ray-simple", self._on_error)
-        self._board = Board.remote()  # type: ignore[attr-defined]
-        self._hear()
+        self._dispatcher.call(self._hear)
+        self._dispatcher.call_later(_LOOK, self._look)
         # Runs before Ray's own: handlers run in the reverse order of their registration.
         atexit.register(self.shutdown, wait=False)
 
@@ -127,8 +138,14 @@ class RaySimpleBackend(JobBackend):
         if len(payload) >= _LARGE:
             payload = ray.put(payload)
         task = _Task(job, submission.order.model_dump_json(), payload, task_options(submission.resources))
-        self._tasks[job_id] = task
-        self._start(task)
+        with self._accepting:
+            if self._closed:
+                raise ConfigurationError(
+                    f"this ray-simple backend was shut down while job {submission.name!r} was being submitted.",
+                    hint="Call configure_job_backend(...) again.",
+                )
+            self._tasks[job_id] = task
+            self._start(task)
         return job
 
     # What follows is run by the dispatcher, except for the first start of a job.
@@ -159,8 +176,11 @@ class RaySimpleBackend(JobBackend):
             self._settle([task], [self._cancelled(task)])
             return
         failure = failures.describe(error, task.attempt, task.place)
-        if failure.retryable and task.attempt <= self._options.max_retries and not self._closed:
+        if failure.retryable and task.attempt <= self._options.max_retries:
             self._start(task)
+        elif failure.kind is FailureKind.DEPLOYMENT and task.attempt == 1:
+            # It has never begun, so there is nothing to settle, and no worker in this overlay that could.
+            self._end(task, Outcome(status=JobStatus.FAILED, failure=failure, finished_at=utc_now()))
         else:
             self._settle([task], [failure])
 
@@ -218,6 +238,8 @@ class RaySimpleBackend(JobBackend):
         # Never softly first: what ignores that, such as C code that holds the GIL, ignores force after it as well.
         if task.reference is not None:
             ray.cancel(task.reference, force=True)
+            # Ray loses a cancel that meets the task on its way to the worker.
+            self._dispatcher.call_later(_FORCE_AGAIN, self._force, task)
 
     def _hear(self) -> None:
         self._then(self._board.hear.options(max_task_retries=0).remote(), self._on_news)
@@ -239,17 +261,35 @@ class RaySimpleBackend(JobBackend):
                     task.job.set_progress(Progress(*event.progress))
 
     def _on_error(self, error: Exception, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        """Something that the dispatcher called has failed, mostly because Ray is gone: end the jobs it was about."""
-        for task in [value for value in arguments if isinstance(value, _Task)]:
-            self._end_unsettled(task, failures.describe(error, task.attempt, task.place), None)
+        """What the dispatcher called has failed, mostly because Ray is gone: end the jobs it was about, or report."""
+        about = [task for value in arguments for task in (value if isinstance(value, list) else [value])]
+        tasks = [task for task in about if isinstance(task, _Task) and not task.job.status.is_terminal]
+        for task in tasks:
+            self._end_unsettled(task, failures.describe(error, task.attempt, task.place), error)
+        if not tasks and not self._closed:
+            # Such as a user's done-callback that raises.
+            sys.excepthook(type(error), error, error.__traceback__)
+
+    def _look(self) -> None:
+        """End all jobs if other code in this process has shut Ray down: nothing will ever come of them."""
+        if ray.is_initialized():
+            self._dispatcher.call_later(_LOOK, self._look)
+            return
+        for task in self._unfinished():
+            error = failures.TaskLostError(
+                "Ray was shut down in this process while it ran.", hint="Call configure_job_backend(...) again."
+            )
+            failure = FailureRecord.from_exception(error, FailureKind.LOST, retryable=True, attempts=task.attempt)
+            self._end_unsettled(task, failure, None)
 
     def _unfinished(self) -> list[_Task]:
         return [task for task in list(self._tasks.values()) if not task.job.status.is_terminal]
 
     def shutdown(self, wait: bool = True) -> None:
-        if self._closed:
-            return
-        self._closed = True
+        with self._accepting:
+            if self._closed:
+                return
+            self._closed = True
         atexit.unregister(self.shutdown)
         try:
             if wait:

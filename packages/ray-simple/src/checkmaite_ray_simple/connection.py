@@ -19,7 +19,7 @@ from ray.util.client import ray as ray_client
 
 from checkmaite_core.errors import ClusterError, ClusterMismatchError
 from checkmaite_ray_simple.address import Kind, Target, resolve
-from checkmaite_ray_simple.environment import private_token, reread_authentication
+from checkmaite_ray_simple.environment import use_token
 from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.settings import RaySimpleOptions
 
@@ -137,21 +137,20 @@ def _place(target: Target) -> tuple[Kind, str, int]:
 def _open(options: RaySimpleOptions) -> Connection:
     target = resolve(options.address)
     arguments: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    undo = contextlib.ExitStack()
-    if target.kind is Kind.LOCAL:
-        undo = private_token()
+    local = target.kind is Kind.LOCAL
+    if local:
         arguments |= {"include_dashboard": options.dashboard, "num_cpus": options.num_cpus}
-    else:
-        reread_authentication()
-        probe(target)
     if options.runtime_env:
         arguments["runtime_env"] = options.runtime_env
-    try:
-        with _announced(target):
-            ray.init(target.address, **arguments)
-    except Exception as error:  # Ray raises whatever it likes; all of it means that the cluster cannot be used
-        undo.close()
-        raise _start_error(target, error) from error
+    # To a cluster that was named, Ray sends a token only with RAY_AUTH_MODE=token, and so do we.
+    with use_token(find=local or options.address == "auto", make=local) as guard:
+        probe(target)
+        try:
+            with _announced(target):
+                ray.init(target.address, **arguments)
+        except Exception as error:  # Ray raises whatever it likes; all of it means that the cluster cannot be used
+            raise _start_error(target, error) from error
+        undo = guard.pop_all()
     return Connection(target, _settings(options), owned=True, undo=undo)
 
 

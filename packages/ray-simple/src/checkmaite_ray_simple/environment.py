@@ -8,7 +8,7 @@ import re
 import secrets
 import sys
 
-__all__ = ["prepare", "private_token", "reread_authentication"]
+__all__ = ["prepare", "use_token"]
 
 _UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 _SKIP = "RAY_DEDUP_LOGS_SKIP_REGEX"
@@ -31,7 +31,7 @@ def prepare() -> None:
         loaded["ray._private.ray_logging"].stdout_deduplicator.skip_re = re.compile(_HANDLED)
 
 
-def reread_authentication() -> None:
+def _reread_authentication() -> None:
     """Make Ray forget the token it has read, so that one set since then (in a notebook, say) counts."""
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
@@ -40,22 +40,28 @@ def reread_authentication() -> None:
     AuthenticationTokenLoader.instance().reset_cache()
 
 
-def private_token() -> contextlib.ExitStack:
-    """Guard a local Ray that is about to start by a token of its own, where the user has configured none.
+def use_token(*, find: bool, make: bool) -> contextlib.ExitStack:
+    """Have Ray read its token anew, and turn token mode on where the user has not decided about it.
 
-    Ray would otherwise write one to ``~/.ray/auth_token``, readable by everyone, and keep it.
+    Args:
+        find: Where there is a token, turn the mode on.
+        make: Where there is none, make one that only this process and its Ray know. Ray itself would write one to
+            ``~/.ray/auth_token``, readable by everyone, and keep it.
 
     Returns:
-        What puts the variables back; to be closed when that Ray has ended.
+        What puts the variables back; to be closed when the connection has ended.
     """
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     undo = contextlib.ExitStack()
+    _reread_authentication()
     if "RAY_AUTH_MODE" not in os.environ:
-        if not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
+        found = AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+        if not found and make:
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
             undo.callback(os.environ.pop, "RAY_AUTH_TOKEN", None)
-        os.environ["RAY_AUTH_MODE"] = "token"
-        undo.callback(os.environ.pop, "RAY_AUTH_MODE", None)
-        reread_authentication()
+        if find if found else make:
+            os.environ["RAY_AUTH_MODE"] = "token"
+            undo.callback(os.environ.pop, "RAY_AUTH_MODE", None)
+            _reread_authentication()
     return undo
