@@ -172,6 +172,27 @@ def test_an_unchanged_store_is_asked_again_through_the_same_connection(mixed: An
     assert mixed.query(sql).num_rows == 1
 
 
+INTERRUPTED = """
+import os, signal, sys, threading
+from checkmaite_analytics_store import AnalyticsStore
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process may have inherited that it is ignored
+store = AnalyticsStore(sys.argv[1])
+store.query("SELECT 1")
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    store.query("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range * b.range % 7 = 3")
+except KeyboardInterrupt:
+    print(store.query("SELECT 1 AS one").to_pylist())
+"""
+
+
+def test_ctrl_c_ends_a_long_query_as_it_ends_anything_else(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(root)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.returncode) == ("[{'one': 1}]\n", 0), done.stderr
+
+
 def test_neither_text_nor_pickle_carries_storage_options(
     root: Path, make: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

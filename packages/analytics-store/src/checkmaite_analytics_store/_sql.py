@@ -72,6 +72,11 @@ class SqlEngine:
                 if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.SerializationException):
                     self._check_again(view)
                 raise _refused(error, view, self._objects.uri) from error
+            except RuntimeError as error:
+                # What DuckDB makes of Ctrl-C; the connection stays usable.
+                if str(error) == "Query interrupted":
+                    raise KeyboardInterrupt from error
+                raise
 
     def _check_again(self, view: StoreView) -> None:
         """Files were whole when they were first used: see whether damage since then explains an error."""

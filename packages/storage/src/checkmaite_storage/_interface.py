@@ -21,7 +21,7 @@ class ObjectInfo:
         key: The object's key.
         size: Bytes.
         last_modified: When the object was made, by the clock of the server that keeps it (UTC). Its resolution
-            is the server's: some milliseconds on most disks, a second on most object stores.
+            is the server's: below a microsecond to some milliseconds on disks, a second on most object stores.
     """
 
     key: str

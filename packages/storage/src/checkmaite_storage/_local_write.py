@@ -98,4 +98,8 @@ def _fill(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
+    # File times come from a clock that ticks every few milliseconds, but Linux 6.13 and later take a finer one for
+    # a file whose time has been looked at. It is still the time of the server, also on NFS: we name none.
+    os.fstat(file)
+    os.utime(file)
     os.fsync(file)
