@@ -27,7 +27,7 @@ def main() -> NoReturn:
 
         app()
         sys.exit(0)
-    except Exception as error:
+    except Exception as error:  # ours are shown as text, all others go on
         from checkmaite_cli.console import show_error
         from checkmaite_core.errors import CheckmaiteError
 

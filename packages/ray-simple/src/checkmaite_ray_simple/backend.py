@@ -93,7 +93,7 @@ class RaySimpleBackend(JobBackend):
         self._connection = connection.acquire(options)
         try:
             self._board = Board.remote()  # type: ignore[attr-defined]
-        except BaseException:
+        except BaseException:  # whatever it was goes on: the connection must not stay taken
             connection.release(self._connection)
             raise
         self._dispatcher = Dispatcher("checkmaite-ray-simple", self._on_error)
