@@ -154,16 +154,25 @@ class LifecycleTests(BackendTests, standard=True):
             assert [row["value"] for row in self.rows(backend, own)] == [number]
 
     def test_a_backend_that_is_a_context_waits_for_its_jobs_and_then_refuses_work(
-        self, options: Mapping[str, Any], store_config: AnalyticsStoreConfig, label: str
+        self,
+        options: Mapping[str, Any],
+        store_config: AnalyticsStoreConfig,
+        parked: list[Parked],
+        tmp_path: Path,
+        label: str,
     ) -> None:
         with self.open(options, store_config) as opened:
-            job = self.write(opened, label)
+            work = self.park(opened, parked, tmp_path)
+            work.wait_until_started()
+            release = threading.Timer(0.3, work.release)  # most likely once the block is left
+            release.start()
+        assert work.job.status is JobStatus.COMPLETED
         assert opened.closed
-        assert job.status is JobStatus.COMPLETED
         with pytest.raises(ConfigurationError, match="shut down"):
             self.write(opened, label)
         opened.shutdown()  # again is fine
-        assert [row["label"] for row in self.rows(opened, label)] == [label]
+        assert len(self.rows(opened, work.label)) == 1
+        release.join()
 
     def test_leaving_without_waiting_does_what_was_promised_for_running_jobs(
         self,
