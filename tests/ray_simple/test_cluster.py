@@ -284,14 +284,23 @@ def test_a_board_that_dies_costs_no_job_and_news_come_again(connect, cluster, wo
     assert backend.submit(work(lambda: 1)).wait(60) is JobStatus.COMPLETED
 
 
-def test_jobs_end_lost_when_other_code_shuts_ray_down_under_them(connect, cluster, work, until):
+@pytest.mark.parametrize("again", [False, True], ids=["for-good", "and-connects-anew"])
+def test_jobs_end_lost_when_other_code_shuts_ray_down_under_them(connect, cluster, work, until, again):
     backend = connect(cluster.address)
     job = backend.submit(work(lambda: time.sleep(1000)))
     until(lambda: job.status is JobStatus.RUNNING, "it runs")
     ray.shutdown()
+    if again:
+        ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
     assert job.wait(30) is JobStatus.FAILED
     assert job.failure.kind is FailureKind.LOST
     assert "Ray was shut down" in job.failure.message
+    with pytest.raises(ClusterUnreachableError, match="shut down in this process"):
+        backend.submit(work(lambda: 1))
+    assert ray.is_initialized() is again, "a Ray that nobody asked for"
+    backend.shutdown()
+    assert ray.is_initialized() is again, "the new one is not ours to close"
+    ray.shutdown()
 
 
 def test_a_worker_that_dies_while_shutdown_waits_is_still_replaced(connect, cluster, work, tmp_path):

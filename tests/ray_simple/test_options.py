@@ -97,7 +97,7 @@ def test_auto_without_any_ray_says_how_to_start_one(monkeypatch):
 
 def test_the_dispatcher_calls_in_order_of_time_and_survives_what_is_raised():
     said, done = [], threading.Event()
-    dispatcher = Dispatcher("test", lambda error, function, arguments: said.append((str(error), arguments)))
+    dispatcher = Dispatcher("test", lambda: True, lambda error, arguments: said.append((str(error), arguments)))
 
     def broken(value):
         raise ValueError(f"broken {value}")

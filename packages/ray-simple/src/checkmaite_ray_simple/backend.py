@@ -15,7 +15,7 @@ import ray
 from ray import cloudpickle
 
 from checkmaite_core.backend import JobBackend
-from checkmaite_core.errors import ConfigurationError, JobNotFoundError
+from checkmaite_core.errors import ClusterUnreachableError, ConfigurationError, JobNotFoundError
 from checkmaite_core.execution import cancelled_error
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import Job, JobPage, JobStatus, Progress
@@ -96,7 +96,7 @@ class RaySimpleBackend(JobBackend):
         except BaseException:  # whatever it was goes on: the connection must not stay taken
             connection.release(self._connection)
             raise
-        self._dispatcher = Dispatcher("checkmaite-ray-simple", self._on_error)
+        self._dispatcher = Dispatcher("checkmaite-ray-simple", self._has_ray, self._on_error)
         self._dispatcher.call(self._hear)
         self._dispatcher.call_later(_LOOK, self._look)
         # Runs before Ray's own: handlers run in the reverse order of their registration.
@@ -130,6 +130,11 @@ class RaySimpleBackend(JobBackend):
         return page_of(jobs, status=status, name=name, since=since, limit=limit, cursor=cursor)
 
     def _submit(self, submission: Submission) -> Job:
+        if not self._connection.alive:
+            raise ClusterUnreachableError(
+                f"the Ray of this backend has been shut down in this process, so job {submission.name!r} cannot run.",
+                hint="Shut the backend down too, and call configure_job_backend(...) again.",
+            )
         waits_for = self._nodes.check(submission.name, submission.resources)
         payload: Any = submission.pickle(cloudpickle.dumps)
         job_id = submission.order.job_id
@@ -260,27 +265,32 @@ class RaySimpleBackend(JobBackend):
                 if event.progress:
                     task.job.set_progress(Progress(*event.progress))
 
-    def _on_error(self, error: Exception, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        """What the dispatcher called has failed, mostly because Ray is gone: end the jobs it was about, or report."""
+    def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
+        """What the dispatcher called has failed: end the jobs it was about, or report it."""
         about = [task for value in arguments for task in (value if isinstance(value, list) else [value])]
         tasks = [task for task in about if isinstance(task, _Task) and not task.job.status.is_terminal]
         for task in tasks:
             self._end_unsettled(task, failures.describe(error, task.attempt, task.place), error)
         if not tasks and not self._closed:
-            # Such as a user's done-callback that raises.
             sys.excepthook(type(error), error, error.__traceback__)
 
-    def _look(self) -> None:
-        """End all jobs if other code in this process has shut Ray down: nothing will ever come of them."""
-        if ray.is_initialized():
-            self._dispatcher.call_later(_LOOK, self._look)
-            return
+    def _has_ray(self) -> bool:
+        """Whether there is a Ray to call; if not, nothing will ever come of the jobs, and they end here.
+
+        Asked before every call, because Ray would start a new local cluster for a call that finds none.
+        """
+        if self._connection.alive:
+            return True
         for task in self._unfinished():
             error = failures.TaskLostError(
                 "Ray was shut down in this process while it ran.", hint="Call configure_job_backend(...) again."
             )
             failure = FailureRecord.from_exception(error, FailureKind.LOST, retryable=True, attempts=task.attempt)
             self._end_unsettled(task, failure, None)
+        return False
+
+    def _look(self) -> None:
+        self._dispatcher.call_later(_LOOK, self._look)
 
     def _unfinished(self) -> list[_Task]:
         return [task for task in list(self._tasks.values()) if not task.job.status.is_terminal]

@@ -39,6 +39,7 @@ class Connection:
         owned: Whether we opened it, and so close it.
         users: How many backends use it.
         undo: What is to be put back once it is closed.
+        session: What Ray made for it, to know it by.
     """
 
     target: Target
@@ -46,6 +47,12 @@ class Connection:
     owned: bool
     users: int = 0
     undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    session: object = field(default_factory=lambda: _session())
+
+    @property
+    def alive(self) -> bool:
+        """Whether this process still has it; other code may have shut Ray down, and even connected anew."""
+        return self.session is not None and _session() is self.session
 
 
 class _Shared:
@@ -98,10 +105,10 @@ def release(connection: Connection) -> None:
 
 def _current() -> Connection | None:
     """The connection that this process has, whoever made it."""
-    if not ray.is_initialized():
-        return None  # also where other code has called ray.shutdown() on ours
-    if _Shared.connection is not None:
+    if _Shared.connection is not None and _Shared.connection.alive:
         return _Shared.connection
+    if not ray.is_initialized():
+        return None
     node: Any = ray_worker._global_node  # Ray says None, and means a Node once it runs
     client: Any = ray_client
     if client.is_connected():
@@ -111,6 +118,15 @@ def _current() -> Connection | None:
     else:
         target = resolve(ray.get_runtime_context().gcs_address)
     return Connection(target, _settings(RaySimpleOptions()), owned=False)
+
+
+def _session() -> object:
+    """What Ray makes for each connection and keeps for as long as it lasts; None without one."""
+    client: Any = ray_client
+    if client.is_connected():
+        found: object = client.get_context().client_worker
+        return found
+    return getattr(ray_worker.global_worker, "core_worker", None) if ray.is_initialized() else None
 
 
 def _settings(options: RaySimpleOptions) -> dict[str, Any]:
@@ -156,7 +172,7 @@ def _open(options: RaySimpleOptions) -> Connection:
 
 def _close(connection: Connection, *, by_force: bool = False) -> None:
     _Shared.connection = None
-    if connection.owned or by_force:
+    if connection.alive and (connection.owned or by_force):
         ray.shutdown()
     connection.undo.close()
 

@@ -20,10 +20,14 @@ class Dispatcher:
 
     Args:
         name: Of the thread.
-        on_error: Called with what a function raised, the function and its arguments.
+        may_call: Asked before each call; where it says no, the call is dropped.
+        on_error: Called with what a function raised, and its arguments.
     """
 
-    def __init__(self, name: str, on_error: Callable[[Exception, Callable[..., None], tuple[Any, ...]], None]) -> None:
+    def __init__(
+        self, name: str, may_call: Callable[[], bool], on_error: Callable[[Exception, tuple[Any, ...]], None]
+    ) -> None:
+        self._may_call = may_call
         self._on_error = on_error
         self._changed = threading.Condition()
         self._due: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -61,6 +65,7 @@ class Dispatcher:
                     return
                 _, _, function, arguments = heapq.heappop(self._due)
             try:
-                function(*arguments)
+                if self._may_call():
+                    function(*arguments)
             except Exception as error:  # the boundary of the thread, which must go on: handed to its owner
-                self._on_error(error, function, arguments)
+                self._on_error(error, arguments)
