@@ -260,7 +260,7 @@ class Scan:
             affected[finding.kind].add(finding.image_index)
             groups[finding.kind].add(finding.group_index)
         shares = [count.share for count in classes if count.share]
-        entropy = -math.fsum(share * math.log2(share) for share in shares) if shares else None
+        entropy = math.fsum(share * math.log2(1 / share) for share in shares) if shares else None
         channels, heights, widths = zip(*self.shapes, strict=True) if self.shapes else ((), (), ())
         return QualitySummary(
             images=images,
@@ -279,8 +279,8 @@ class Scan:
             conflicting_labels=len(affected["conflicting_label"]),
             classes=len(classes),
             classes_present=len(shares),
-            label_entropy_bits=None if entropy is None else abs(entropy),
-            label_evenness=None if entropy is None or len(classes) < 2 else abs(entropy) / math.log2(len(classes)),
+            label_entropy_bits=entropy,
+            label_evenness=None if entropy is None or len(classes) < 2 else entropy / math.log2(len(classes)),
             imbalance_ratio=max(shares) / min(shares) if shares else None,
             distinct_shapes=len(self.shapes),
             height_min=min(heights, default=None),
