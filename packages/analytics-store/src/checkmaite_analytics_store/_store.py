@@ -24,8 +24,8 @@ from checkmaite_core.naming import check_event_id
 from checkmaite_core.provenance import Provenance, resolve_provenance
 from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_core.report import ArtifactReport, InlineTextReport
-from checkmaite_core.run import bundle_run
-from checkmaite_core.store import CommitReceipt, RunBundle
+from checkmaite_core.run import bundle_run, make_report
+from checkmaite_core.store import CommitReceipt, RunBundle, upload_large_report
 from checkmaite_storage import open_object_store
 
 if TYPE_CHECKING:
@@ -157,12 +157,13 @@ class AnalyticsStore:
         """
         return read_report(self._objects, reference.report)
 
-    def write(self, run: Any, provenance: Provenance | None = None) -> CommitReceipt:
-        """Store a run made without a job. Its key is the run_uid, so a repeat changes nothing.
+    def write(self, run: Any, provenance: Provenance | None = None, *, report_threshold: float = 0.5) -> CommitReceipt:
+        """Store a run made without a job, and its report. Its key is the run_uid, so a repeat changes nothing.
 
         Args:
             run: Any run; see :class:`checkmaite_core.RunLike`.
             provenance: Where it comes from; by default what ``configure_provenance`` and the environment say.
+            report_threshold: Passed to the run's ``collect_md_report``, if it has one.
 
         Raises:
             RunContractError: It lacks something that a run must have.
@@ -170,9 +171,14 @@ class AnalyticsStore:
         """
         if provenance is None:
             provenance = resolve_provenance()
-        event_id = getattr(run, "run_uid", None)
-        bundle = bundle_run(run, event_id=event_id, provenance=provenance, store_uri=self.uri)  # type: ignore[arg-type]
-        return self.commit(bundle)
+        bundle = bundle_run(
+            run,
+            event_id=getattr(run, "run_uid", ""),
+            provenance=provenance,
+            store_uri=self.uri,
+            report=make_report(run, report_threshold),
+        )
+        return self.commit(upload_large_report(self, bundle))
 
     def query(self, sql: str) -> pyarrow.Table:
         """Answer one SELECT statement of DuckDB's SQL.

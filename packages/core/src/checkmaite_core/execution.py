@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -36,9 +35,8 @@ from checkmaite_core.job import JobStatus
 from checkmaite_core.outcome import Outcome
 from checkmaite_core.provenance import utc_now
 from checkmaite_core.reference import CapabilityRunRef
-from checkmaite_core.report import INLINE_REPORT_LIMIT, InlineTextReport, Report, as_report
-from checkmaite_core.run import bundle_run
-from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, RunBundle, open_result_store
+from checkmaite_core.run import bundle_run, make_report
+from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, RunBundle, open_result_store, upload_large_report
 from checkmaite_core.submission import Payload, WorkOrder
 
 __all__ = ["cancelled_error", "execute", "settle"]
@@ -130,12 +128,8 @@ def _run_and_commit(
     except Exception as error:  # as in settle()
         raise _Stop(FailureKind.STORE, error) from error
     bundle = _bundle(order, work, store, watch)
-    report = bundle.reference.report
     try:
-        if isinstance(report, InlineTextReport) and len(report.content.encode()) > INLINE_REPORT_LIMIT:
-            artifact = store.put_report(order.job_id, report)
-            bundle = replace(bundle, reference=bundle.reference.model_copy(update={"report": artifact}))
-        return store.commit(bundle).reference
+        return store.commit(upload_large_report(store, bundle)).reference
     except EventAbandonedError as error:
         raise _Stop(FailureKind.LOST, error) from error
     except Exception as error:  # as in settle()
@@ -178,7 +172,7 @@ def _bundle(order: WorkOrder, work: Payload, store: ResultStore, watch: _CancelW
                 use_cache=False,
             )
             provenance = order.provenance.model_copy(update={"completed_at": utc_now()})
-            report = _report(run, order.report_threshold)
+            report = make_report(run, order.report_threshold)
             bundle = bundle_run(run, event_id=order.job_id, provenance=provenance, store_uri=store.uri, report=report)
     except BaseException as error:  # the boundary to the user's code, SystemExit and KeyboardInterrupt included
         if not watch.stopped(error):
@@ -187,16 +181,6 @@ def _bundle(order: WorkOrder, work: Payload, store: ResultStore, watch: _CancelW
     if bundle is None or watch.told:
         raise _Stop(FailureKind.CANCELLED, cancelled_error(order.job_id))
     return bundle
-
-
-def _report(run: Any, threshold: float) -> Report | None:
-    collect = getattr(run, "collect_md_report", None)
-    if collect is None:
-        return None
-    try:
-        return as_report(collect(threshold))
-    except NotImplementedError:
-        return None
 
 
 def cancelled_error(job_id: str) -> JobCancelledError:

@@ -14,11 +14,11 @@ from checkmaite_core.naming import check_event_id, check_run_uid, compute_run_ui
 from checkmaite_core.provenance import Provenance, utc_now
 from checkmaite_core.record import Record, tabulate
 from checkmaite_core.reference import CapabilityRunRef
-from checkmaite_core.report import Report
+from checkmaite_core.report import Report, as_report
 from checkmaite_core.resources import Resources
 from checkmaite_core.store import RunBundle
 
-__all__ = ["CapabilityConfig", "CapabilityOutputs", "CapabilityRun", "RunLike", "bundle_run"]
+__all__ = ["CapabilityConfig", "CapabilityOutputs", "CapabilityRun", "RunLike", "bundle_run", "make_report"]
 
 
 class CapabilityConfig(BaseModel):
@@ -176,6 +176,25 @@ def bundle_run(
     return RunBundle(
         event_id=event_id, reference=reference, provenance=provenance, config=_config_text(run), tables=tables
     )
+
+
+def make_report(run: Any, threshold: float) -> Report | None:
+    """Ask a run of any class for its report; None if it makes none.
+
+    Args:
+        run: The run.
+        threshold: Scores below it deserve a second look.
+
+    Raises:
+        RunContractError: What it returned is not a report.
+    """
+    collect = getattr(run, "collect_md_report", None)
+    if collect is None:
+        return None
+    try:
+        return as_report(collect(threshold))
+    except NotImplementedError:
+        return None
 
 
 def _attribute(run: Any, name: str) -> Any:

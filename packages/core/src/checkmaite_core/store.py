@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ from checkmaite_core.plugins import RESULT_STORES, load_plugin
 from checkmaite_core.provenance import Provenance
 from checkmaite_core.record import TableRows
 from checkmaite_core.reference import CapabilityRunRef
-from checkmaite_core.report import ArtifactReport, InlineTextReport
+from checkmaite_core.report import INLINE_REPORT_LIMIT, ArtifactReport, InlineTextReport
 
 if TYPE_CHECKING:
     import pyarrow
@@ -25,6 +25,7 @@ __all__ = [
     "ResultStorePlugin",
     "RunBundle",
     "open_result_store",
+    "upload_large_report",
 ]
 
 
@@ -123,8 +124,8 @@ class ResultStore(Protocol):
         """Keep a large report as an object of its own, before the commit. Idempotent by event and content."""
         ...
 
-    def write(self, run: Any, provenance: Provenance | None = None) -> CommitReceipt:
-        """Store a run made without a job; its key is the run_uid, so a repeat changes nothing."""
+    def write(self, run: Any, provenance: Provenance | None = None, *, report_threshold: float = 0.5) -> CommitReceipt:
+        """Store a run made without a job, and its report; its key is the run_uid, so a repeat changes nothing."""
         ...
 
     def query(self, sql: str) -> pyarrow.Table:
@@ -140,7 +141,7 @@ class ResultStore(Protocol):
         ...
 
     def files(self, table: str) -> list[str]:
-        """The Parquet files that hold the table's folded rows, as full URIs."""
+        """The Parquet files that hold the table's folded rows: absolute paths on local disk, full URIs elsewhere."""
         ...
 
     def read_report(self, reference: CapabilityRunRef) -> str | None:
@@ -158,6 +159,19 @@ class ResultStorePlugin(Protocol):
     def open(self, uri: str, storage_options: Mapping[str, Any]) -> ResultStore:
         """Open the store for reading and writing; nothing is created before the first write."""
         ...
+
+
+def upload_large_report(store: ResultStore, bundle: RunBundle) -> RunBundle:
+    """Move a report that is too large to travel with the reference to an object of its own.
+
+    Raises:
+        StoreError: It could not be kept; then the bundle must not be committed.
+    """
+    report = bundle.reference.report
+    if not isinstance(report, InlineTextReport) or len(report.content.encode()) <= INLINE_REPORT_LIMIT:
+        return bundle
+    artifact = store.put_report(bundle.event_id, report)
+    return replace(bundle, reference=bundle.reference.model_copy(update={"report": artifact}))
 
 
 def open_result_store(config: AnalyticsStoreConfig) -> ResultStore:

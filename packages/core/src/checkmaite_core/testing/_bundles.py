@@ -25,7 +25,8 @@ class Identified:
     model_metadata: Sequence[Mapping[str, Any]] = ()
     metric_metadata: Sequence[Mapping[str, Any]] = ()
 
-    def __init__(self, run_uid: str, records: Sequence[Record]) -> None:
+    def __init__(self, run_uid: str, records: Sequence[Record], report: str | None = None) -> None:
+        self.report = report
         self.run_uid = run_uid
         self.capability_id = "conformance.store"
         self.dataset_metadata = [{"id": "digits"}]
@@ -34,6 +35,10 @@ class Identified:
     def extract(self) -> Sequence[Record]:
         """Its records."""
         return self.records
+
+    def collect_md_report(self, threshold: float) -> str | None:
+        """Its report, if it has one."""
+        return None if self.report is None else self.report.format(threshold=threshold)
 
 
 def make_record(table: str, run_uid: str, **values: Any) -> Record:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from checkmaite_core.errors import EventAbandonedError, ObjectNotFoundError, QueryError, SchemaError
 from checkmaite_core.naming import check_event_id
-from checkmaite_core.provenance import Provenance
+from checkmaite_core.provenance import Provenance, resolve_provenance
 from checkmaite_core.record import Scalar, ScalarType
 from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_core.report import ArtifactReport, InlineTextReport
-from checkmaite_core.run import bundle_run
-from checkmaite_core.store import CommitReceipt, RunBundle
+from checkmaite_core.run import bundle_run, make_report
+from checkmaite_core.store import CommitReceipt, RunBundle, upload_large_report
 
 if TYPE_CHECKING:
     import pyarrow
@@ -100,10 +100,12 @@ class MemoryResultStore:
             media_type=report.media_type, filename=report.filename, uri=key, size=len(data), sha256=digest
         )
 
-    def write(self, run: Any, provenance: Provenance | None = None) -> CommitReceipt:
-        """Store a run made without a job."""
-        bundle = bundle_run(run, event_id=run.run_uid, provenance=provenance or Provenance(), store_uri=self.uri)
-        return self.commit(bundle)
+    def write(self, run: Any, provenance: Provenance | None = None, *, report_threshold: float = 0.5) -> CommitReceipt:
+        """Store a run made without a job, and its report."""
+        report = make_report(run, report_threshold)
+        provenance = provenance or resolve_provenance()
+        bundle = bundle_run(run, event_id=run.run_uid, provenance=provenance, store_uri=self.uri, report=report)
+        return self.commit(upload_large_report(self, bundle))
 
     def rows(self, table: str) -> list[dict[str, Scalar]]:
         """The rows of a table: of ``runs`` one per event, of the others those of the newest event of each run."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from checkmaite_core.errors import QueryError
-from checkmaite_core.report import ArtifactReport, InlineTextReport
+from checkmaite_core.report import INLINE_REPORT_LIMIT, ArtifactReport, InlineTextReport
 from checkmaite_core.store import ResultStore
-from checkmaite_core.testing._bundles import make_bundle
+from checkmaite_core.testing._bundles import Identified, make_bundle
 from checkmaite_core.testing._store_base import StoreTests
 
 __all__ = ["ReadingTests"]
@@ -62,6 +62,13 @@ class ReadingTests(StoreTests, standard=True):
     def test_sql_that_cannot_be_answered_is_an_error_of_ours(self, store: ResultStore, sql: str) -> None:
         with pytest.raises(QueryError):
             store.query(sql)
+
+    @pytest.mark.parametrize("size", [10, INLINE_REPORT_LIMIT + 1])
+    def test_a_direct_write_keeps_the_report_of_the_run_small_or_large(self, store: ResultStore, size: int) -> None:
+        text = "accepted from {threshold} on\n" + "x" * size
+        reference = store.write(Identified("run-1", [], text), report_threshold=0.75).reference
+        assert store.read_report(reference) == text.format(threshold=0.75)
+        assert isinstance(reference.report, InlineTextReport if size == 10 else ArtifactReport)
 
     def test_a_report_is_read_back_wherever_it_lies(self, store: ResultStore) -> None:
         bundle = make_bundle(store, "job-1", "run-1", {})
