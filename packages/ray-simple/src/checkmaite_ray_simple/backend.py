@@ -39,6 +39,9 @@ _HEAR_AGAIN = 1.0
 """Seconds after which the board is asked again when it did not answer."""
 _FORCE_AGAIN = 1.0
 """Seconds after which a forced cancel that has had no effect is repeated."""
+_SETTLERS = 2
+_SETTLE_BATCH = 100
+"""How many settling tasks run at a time, and how many jobs one of them settles at most."""
 _SETTLE_TRIES = 3
 """How often settling is begun before it is given up; by us, because Ray does not count out-of-memory kills."""
 _LOOK = 1.0
@@ -87,6 +90,8 @@ class RaySimpleBackend(JobBackend):
         super().__init__("ray-simple", store)
         self._options = options
         self._tasks: dict[str, _Task] = {}
+        self._to_settle: list[tuple[_Task, FailureRecord, int]] = []
+        self._settlers = 0
         self._closed = False
         self._accepting = threading.Lock()
         self._nodes = Nodes()
@@ -178,7 +183,7 @@ class RaySimpleBackend(JobBackend):
         if left_behind:
             return
         if task.job.cancel_requested:
-            self._settle([task], [self._cancelled(task)])
+            self._settle(task, self._cancelled(task))
             return
         failure = failures.describe(error, task.attempt, task.place)
         if failure.retryable and task.attempt <= self._options.max_retries:
@@ -187,29 +192,36 @@ class RaySimpleBackend(JobBackend):
             # It has never begun, so there is nothing to settle, and no worker in this overlay that could.
             self._end(task, Outcome(status=JobStatus.FAILED, failure=failure, finished_at=utc_now()))
         else:
-            self._settle([task], [failure])
+            self._settle(task, failure)
 
-    def _settle(self, tasks: list[_Task], found: list[FailureRecord], tries: int = _SETTLE_TRIES) -> None:
-        """Let a worker find out whether jobs committed before they ended, and close their places if not."""
-        jobs = [(task.order, failure.model_dump_json()) for task, failure in zip(tasks, found, strict=True)]
-        self._then(settle_jobs.remote(jobs), self._on_settled, tasks, found, tries - 1)
+    def _settle(self, task: _Task, failure: FailureRecord, tries: int = _SETTLE_TRIES) -> None:
+        """Let a worker find out whether a job committed before it ended, and close its place if not."""
+        self._to_settle.append((task, failure, tries))
+        self._settle_next()
+
+    def _settle_next(self) -> None:
+        # Settling needs no CPU, so Ray would start a process for every task of a burst: few tasks, of what came
+        # together while they ran.
+        while self._to_settle and self._settlers < _SETTLERS:
+            batch = self._to_settle[:_SETTLE_BATCH]
+            reference = settle_jobs.remote([(task.order, failure.model_dump_json()) for task, failure, _ in batch])
+            del self._to_settle[:_SETTLE_BATCH]
+            self._settlers += 1
+            self._then(reference, self._on_settled, batch)
 
     def _on_settled(
-        self,
-        outcomes: list[str] | None,
-        error: BaseException | None,
-        tasks: list[_Task],
-        found: list[FailureRecord],
-        tries: int,
+        self, outcomes: list[str] | None, error: BaseException | None, batch: list[tuple[_Task, FailureRecord, int]]
     ) -> None:
-        if error is not None and tries and failures.describe(error, 0, "").retryable:
-            self._settle(tasks, found, tries)
-            return
-        for position, (task, failure) in enumerate(zip(tasks, found, strict=True)):
+        self._settlers -= 1
+        again = error is not None and failures.describe(error, 0, "").retryable
+        for position, (task, failure, tries) in enumerate(batch):
             if outcomes is not None:
                 self._end(task, Outcome.model_validate_json(outcomes[position]))
+            elif again and tries > 1:
+                self._to_settle.append((task, failure, tries - 1))
             else:
                 self._end_unsettled(task, failure, error)
+        self._settle_next()
 
     def _end_unsettled(self, task: _Task, failure: FailureRecord, error: BaseException | None) -> None:
         note = (
@@ -267,8 +279,7 @@ class RaySimpleBackend(JobBackend):
 
     def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
         """What the dispatcher called has failed: end the jobs it was about, or report it."""
-        about = [task for value in arguments for task in (value if isinstance(value, list) else [value])]
-        tasks = [task for task in about if isinstance(task, _Task) and not task.job.status.is_terminal]
+        tasks = [value for value in arguments if isinstance(value, _Task) and not value.job.status.is_terminal]
         for task in tasks:
             self._end_unsettled(task, failures.describe(error, task.attempt, task.place), error)
         if not tasks and not self._closed:
@@ -283,7 +294,8 @@ class RaySimpleBackend(JobBackend):
             return True
         for task in self._unfinished():
             error = failures.TaskLostError(
-                "Ray was shut down in this process while it ran.", hint="Call configure_job_backend(...) again."
+                "Ray was shut down in this process, or its connection lost, before it had ended.",
+                hint="Call configure_job_backend(...) again.",
             )
             failure = FailureRecord.from_exception(error, FailureKind.LOST, retryable=True, attempts=task.attempt)
             self._end_unsettled(task, failure, None)
@@ -334,7 +346,8 @@ class RaySimpleBackend(JobBackend):
             self._force(task)
             task.reference = None  # what comes of it is no longer of interest: it is settled here
         # No need to wait for the workers' end: a straggler that wants to commit finds its place closed.
-        self._settle(left, [self._left_behind(task) for task in left])
+        self._to_settle = [(task, self._left_behind(task), _SETTLE_TRIES) for task in left]
+        self._settle_next()
 
     def _left_behind(self, task: _Task) -> FailureRecord:
         if task.job.cancel_requested:
