@@ -353,5 +353,5 @@ def test_a_config_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_model_is_not_wanted(make_dataset: Make, make_model: Make) -> None:
-    with pytest.raises(InvalidCapabilityError, match="takes none models"):
+    with pytest.raises(InvalidCapabilityError, match="takes no models"):
         DatasetQuality().run(models=[make_model([])], datasets=[make_dataset(0)])

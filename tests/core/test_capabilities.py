@@ -65,9 +65,9 @@ def test_where_something_runs_is_not_part_of_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, "takes exactly 1 datasets, but 0 were given"),
-        ({"datasets": [Data("a"), Data("b")]}, "but 2 were given"),
-        ({"datasets": [Data("a")], "metrics": [Data("m")]}, "takes none metrics"),
+        ({}, "takes 1 dataset; given: 0"),
+        ({"datasets": [Data("a"), Data("b")]}, "given: 2"),
+        ({"datasets": [Data("a")], "metrics": [Data("m")]}, "takes no metrics; given: 1"),
         ({"datasets": [object()]}, "has no id"),
         ({"datasets": Data("a")}, "is a Data, not a list"),
         ({"datasets": [Data("a")], "config": CapabilityConfig()}, "takes a WriteConfig"),
@@ -85,16 +85,17 @@ def test_what_does_not_fit_is_refused_and_said(arguments: dict[str, Any], words:
 @pytest.mark.parametrize(
     ("arity", "allowed", "text"),
     [
-        (Arity(), [0], "none"),
-        (Arity(1, 1), [1], "exactly 1"),
-        (Arity(0, 2), [0, 1, 2], "0 to 2"),
-        (Arity(1, None), [1, 2, 3, 4], "at least 1"),
-        (Arity(0, None), [0, 1, 2, 3, 4], "any number"),
+        (Arity(), [0], "no models"),
+        (Arity(1, 1), [1], "1 model"),
+        (Arity(2, 2), [2], "2 models"),
+        (Arity(0, 2), [0, 1, 2], "0 to 2 models"),
+        (Arity(1, None), [1, 2, 3, 4], "at least 1 model"),
+        (Arity(0, None), [0, 1, 2, 3, 4], "any number of models"),
     ],
 )
 def test_an_arity_allows_what_it_says(arity: Arity, allowed: list[int], text: str) -> None:
     assert [count for count in range(5) if arity.allows(count)] == allowed
-    assert str(arity) == text
+    assert arity.of("models") == text
 
 
 def test_a_demand_is_the_submissions_then_the_configs_then_the_capabilitys_then_one_cpu() -> None:

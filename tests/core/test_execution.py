@@ -228,6 +228,13 @@ def test_memory_that_runs_out_is_told_from_other_errors() -> None:
     assert failure.message == "no room"
 
 
+def test_notes_on_an_error_are_part_of_the_message() -> None:
+    error = ValueError("bad pixel")
+    error.add_note("while image 7 was read")
+    failure = _failure(_execute(_raiser(error)), JobStatus.FAILED, FailureKind.USER_CODE)
+    assert failure.message == "bad pixel\nwhile image 7 was read"
+
+
 class _ExitsWhenAsked(Exception):
     def __str__(self) -> str:
         raise SystemExit("even this")

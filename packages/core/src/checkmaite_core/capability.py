@@ -55,12 +55,14 @@ class Arity:
         """Whether ``count`` inputs are right."""
         return self.least <= count and (self.most is None or count <= self.most)
 
-    def __str__(self) -> str:
+    def of(self, plural: str) -> str:
+        """The number in words, such as ``1 dataset``, ``no models`` or ``at least 2 metrics``."""
+        noun = plural.removesuffix("s") if (self.most or self.least) == 1 else plural
         if self.most is None:
-            return f"at least {self.least}" if self.least else "any number"
-        if self.least == self.most:
-            return f"exactly {self.least}" if self.least else "none"
-        return f"{self.least} to {self.most}"
+            return f"at least {self.least} {noun}" if self.least else f"any number of {plural}"
+        if self.most == 0:
+            return f"no {plural}"
+        return f"{self.most} {noun}" if self.least == self.most else f"{self.least} to {self.most} {noun}"
 
 
 class Capability(ABC, Generic[ConfigT, OutputsT]):
@@ -125,8 +127,8 @@ class Capability(ABC, Generic[ConfigT, OutputsT]):
             given = len(getattr(inputs, kind))
             if not arity.allows(given):
                 raise InvalidCapabilityError(
-                    f"{type(self).__name__} takes {arity} {kind}, but {given} were given.",
-                    hint=f"Pass {kind}=[...] with {arity}." if arity.most != 0 else f"Leave {kind} out.",
+                    f"{type(self).__name__} takes {arity.of(kind)}; given: {given}.",
+                    hint=f"Pass {kind}=[...] with {arity.of(kind)}." if arity.most != 0 else f"Leave {kind} out.",
                 )
         if config is not None and not isinstance(config, self.config_class):
             raise InvalidCapabilityError(

@@ -38,7 +38,7 @@ class FailureRecord(BaseModel):
     Attributes:
         kind: Whose failure it was.
         error_type: Qualified name of the exception class, such as ``builtins.ValueError``.
-        message: The exception's own text, without terminal codes.
+        message: The exception's own text and notes, without terminal codes.
         traceback: The worker's traceback, without terminal codes; empty where there is none.
         retryable: Whether the same work can succeed when it is tried again unchanged.
         attempts: How many times the work was started.
@@ -62,7 +62,8 @@ class FailureRecord(BaseModel):
         A ``str()`` that itself fails is replaced by a text that says so: describing a failure must not fail.
         """
         try:
-            message = str(error)
+            # Notes are how code further out says where it was: part of what happened.
+            message = "\n".join([str(error), *getattr(error, "__notes__", ())])
         except BaseException as broken:  # a user's __str__ is user code: its failure is reported in the text
             message = f"<the exception's own text could not be made: {type(broken).__name__}>"
         try:

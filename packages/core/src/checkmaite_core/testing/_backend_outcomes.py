@@ -114,9 +114,9 @@ class OutcomeTests(BackendTests, standard=True):
 
     def test_inputs_that_do_not_fit_are_refused_before_anything_starts(self, backend: JobBackend, label: str) -> None:
         good = [Data(label)]
-        with pytest.raises(InvalidCapabilityError, match="exactly 1 datasets, but 2"):
+        with pytest.raises(InvalidCapabilityError, match="takes 1 dataset; given: 2"):
             backend.submit(Write(), datasets=[*good, *good], name=label)
-        with pytest.raises(InvalidCapabilityError, match="none models, but 1"):
+        with pytest.raises(InvalidCapabilityError, match="takes no models; given: 1"):
             backend.submit(Write(), datasets=good, models=good, name=label)
         with pytest.raises(InvalidCapabilityError, match="not a list"):
             backend.submit(Write(), datasets=good[0], name=label)  # type: ignore[arg-type]
