@@ -120,6 +120,11 @@ def _free_ports(count: int) -> list[int]:
             one.close()
 
 
+def _listening(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 @dataclass
 class Cluster:
     """A Ray of its own processes.
@@ -148,6 +153,10 @@ class Cluster:
             *(f"--num-cpus={cpus}", "--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0"),
         )
         self.address, self.client_address = f"127.0.0.1:{gcs}", f"ray://127.0.0.1:{client}"
+        deadline = time.monotonic() + PATIENCE
+        while not _listening(client):  # the client server comes up after the head says that it has started
+            assert time.monotonic() < deadline, "the client port did not open"
+            time.sleep(0.05)
 
     def add_node(self, *, cpus: int = 1, resources: str = "{}") -> subprocess.Popen[bytes]:
         return self._start(
