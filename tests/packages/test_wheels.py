@@ -44,6 +44,7 @@ def test_a_wheel_carries_its_types_readme_and_licence(name: str, wheels: dict[st
         (metadata,) = (entry for entry in names if entry.endswith(".dist-info/METADATA"))
         message = email.message_from_bytes(wheel.read(metadata))
     assert f"{module}/py.typed" in names
+    assert any(entry.endswith(".dist-info/licenses/LICENSE") for entry in names)
     assert {entry.partition("/")[0] for entry in names} == {module, metadata.partition("/")[0]}
     assert message["License-Expression"] == "Apache-2.0"
     assert message["Description-Content-Type"] == "text/markdown"
