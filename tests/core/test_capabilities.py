@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from checkmaite_core import Arity, CapabilityConfig, DatasetRef, Inputs, Resources
+from checkmaite_core import Arity, Capability, CapabilityConfig, CapabilityOutputs, DatasetRef, Inputs, Resources
 from checkmaite_core.errors import InvalidCapabilityError, PayloadError, SubmissionError
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_core.submission import Submission, prepare_submission
@@ -96,6 +96,15 @@ def test_what_does_not_fit_is_refused_and_said(arguments: dict[str, Any], words:
 def test_an_arity_allows_what_it_says(arity: Arity, allowed: list[int], text: str) -> None:
     assert [count for count in range(5) if arity.allows(count)] == allowed
     assert arity.of("models") == text
+
+
+class _Plain(Capability[CapabilityConfig, CapabilityOutputs]):
+    def evaluate(self, inputs: Inputs, config: CapabilityConfig) -> CapabilityOutputs:
+        return CapabilityOutputs()
+
+
+def test_a_capability_without_settings_names_no_config_class() -> None:
+    assert _Plain().run().config == CapabilityConfig()
 
 
 def test_a_demand_is_the_submissions_then_the_configs_then_the_capabilitys_then_one_cpu() -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, runtime_checkable
 from checkmaite_core.errors import InvalidCapabilityError
 from checkmaite_core.inputs import Inputs, input_id, load_inputs
 from checkmaite_core.resources import Resources
-from checkmaite_core.run import CapabilityRun, ConfigT, OutputsT
+from checkmaite_core.run import CapabilityConfig, CapabilityRun, ConfigT, OutputsT
 
 __all__ = ["Arity", "Capability", "CapabilityLike"]
 
@@ -81,7 +81,8 @@ class Capability(ABC, Generic[ConfigT, OutputsT]):
 
     Attributes:
         id: ``module.ClassName`` unless a subclass sets another.
-        config_class: The class of its config; its defaults are used where a caller gives none.
+        config_class: The class of its config; its defaults are used where a caller gives none. One without settings
+            is enough for many.
         run_class: The class of its runs.
         takes_models: How many models it takes.
         takes_datasets: How many datasets it takes.
@@ -90,7 +91,7 @@ class Capability(ABC, Generic[ConfigT, OutputsT]):
     """
 
     id: str
-    config_class: ClassVar[type[Any]]
+    config_class: ClassVar[type[Any]] = CapabilityConfig
     run_class: ClassVar[type[Any]] = CapabilityRun
     takes_models: ClassVar[Arity] = Arity()
     takes_datasets: ClassVar[Arity] = Arity()

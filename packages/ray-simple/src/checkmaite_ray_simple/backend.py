@@ -29,7 +29,8 @@ from checkmaite_ray_simple.channel import Board, Event
 from checkmaite_ray_simple.dispatcher import Dispatcher
 from checkmaite_ray_simple.resources import Nodes, task_options
 from checkmaite_ray_simple.settings import RaySimpleOptions
-from checkmaite_ray_simple.worker import run_job, settle_jobs
+from checkmaite_ray_simple.settling import Settler
+from checkmaite_ray_simple.worker import run_job
 
 __all__ = ["RaySimpleBackend"]
 
@@ -39,11 +40,6 @@ _HEAR_AGAIN = 1.0
 """Seconds after which the board is asked again when it did not answer."""
 _FORCE_AGAIN = 1.0
 """Seconds after which a forced cancel that has had no effect is repeated."""
-_SETTLERS = 2
-_SETTLE_BATCH = 100
-"""How many settling tasks run at a time, and how many jobs one of them settles at most."""
-_SETTLE_TRIES = 3
-"""How often settling is begun before it is given up; by us, because Ray does not count out-of-memory kills."""
 _LOOK = 1.0
 """Seconds between two looks at whether this process still has its Ray."""
 _LAST_SETTLING = 10.0
@@ -90,8 +86,7 @@ class RaySimpleBackend(JobBackend):
         super().__init__("ray-simple", store)
         self._options = options
         self._tasks: dict[str, _Task] = {}
-        self._to_settle: list[tuple[_Task, FailureRecord, int]] = []
-        self._settlers = 0
+        self._settler: Settler[_Task] = Settler(self._then, self._on_settled)
         self._closed = False
         self._accepting = threading.Lock()
         self._nodes = Nodes()
@@ -194,34 +189,17 @@ class RaySimpleBackend(JobBackend):
         else:
             self._settle(task, failure)
 
-    def _settle(self, task: _Task, failure: FailureRecord, tries: int = _SETTLE_TRIES) -> None:
+    def _settle(self, task: _Task, failure: FailureRecord) -> None:
         """Let a worker find out whether a job committed before it ended, and close its place if not."""
-        self._to_settle.append((task, failure, tries))
-        self._settle_next()
-
-    def _settle_next(self) -> None:
-        # Settling needs no CPU, so Ray would start a process for every task of a burst: few tasks, of what came
-        # together while they ran.
-        while self._to_settle and self._settlers < _SETTLERS:
-            batch = self._to_settle[:_SETTLE_BATCH]
-            reference = settle_jobs.remote([(task.order, failure.model_dump_json()) for task, failure, _ in batch])
-            del self._to_settle[:_SETTLE_BATCH]
-            self._settlers += 1
-            self._then(reference, self._on_settled, batch)
+        self._settler.add([(task, task.order, failure)])
 
     def _on_settled(
-        self, outcomes: list[str] | None, error: BaseException | None, batch: list[tuple[_Task, FailureRecord, int]]
+        self, task: _Task, failure: FailureRecord, outcome: str | None, error: BaseException | None
     ) -> None:
-        self._settlers -= 1
-        again = error is not None and failures.describe(error, 0, "").retryable
-        for position, (task, failure, tries) in enumerate(batch):
-            if outcomes is not None:
-                self._end(task, Outcome.model_validate_json(outcomes[position]))
-            elif again and tries > 1:
-                self._to_settle.append((task, failure, tries - 1))
-            else:
-                self._end_unsettled(task, failure, error)
-        self._settle_next()
+        if outcome is not None:
+            self._end(task, Outcome.model_validate_json(outcome))
+        else:
+            self._end_unsettled(task, failure, error)
 
     def _end_unsettled(self, task: _Task, failure: FailureRecord, error: BaseException | None) -> None:
         note = (
@@ -346,8 +324,8 @@ class RaySimpleBackend(JobBackend):
             self._force(task)
             task.reference = None  # what comes of it is no longer of interest: it is settled here
         # No need to wait for the workers' end: a straggler that wants to commit finds its place closed.
-        self._to_settle = [(task, self._left_behind(task), _SETTLE_TRIES) for task in left]
-        self._settle_next()
+        self._settler.clear()
+        self._settler.add([(task, task.order, self._left_behind(task)) for task in left])
 
     def _left_behind(self, task: _Task) -> FailureRecord:
         if task.job.cancel_requested:
