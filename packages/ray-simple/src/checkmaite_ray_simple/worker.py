@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -30,16 +31,27 @@ class _Monitor:
         self._board = board
         self._last = Event(job_id, attempt, datetime.now(UTC), os.getpid(), ray.get_runtime_context().get_node_id())
         self._reported = self._asked = float("-inf")
+        self._held_back: threading.Timer | None = None
         self._cancelled = False
         board.tell.remote(self._last)
 
     def report_progress(self, done: int, total: int | None, description: str) -> None:
-        now = time.monotonic()
-        if done != total and now - self._reported < _PROGRESS_INTERVAL:
-            return
-        self._reported = now
         # Whole, with when and where it began: should the board have been restarted, this makes up for what it lost.
         self._last = self._last.with_progress(done, total, description)
+        if self._held_back is not None:
+            return  # it will send this, for it looks only after it has said that it is gone
+        wait = self._reported + _PROGRESS_INTERVAL - time.monotonic()
+        if wait <= 0:
+            self._send()
+        else:
+            # The step after this one may take an hour.
+            self._held_back = threading.Timer(wait, self._send)
+            self._held_back.daemon = True
+            self._held_back.start()
+
+    def _send(self) -> None:
+        self._held_back = None
+        self._reported = time.monotonic()
         self._board.tell.remote(self._last)
 
     def cancel_requested(self) -> bool:
