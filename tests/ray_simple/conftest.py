@@ -144,7 +144,13 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_TMPDIR": str(self.folder)}
+        return {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
+            "RAY_TMPDIR": str(self.folder),
+            # Otherwise the servers that Ray forks for ray:// clients crash now and then; see connection.py.
+            "GRPC_ENABLE_FORK_SUPPORT": "0",
+        }
 
     def start_head(self, *, cpus: int = 2) -> None:
         gcs, client = _free_ports(2)

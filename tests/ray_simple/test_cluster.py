@@ -12,6 +12,7 @@ import ray
 
 from checkmaite_core import (
     ClusterAuthenticationError,
+    ClusterError,
     ClusterMismatchError,
     ClusterUnreachableError,
     FailureKind,
@@ -105,6 +106,32 @@ def test_auto_follows_ray_address_and_says_so_when_it_is_dead(connect, cluster, 
         connect("auto")
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     assert connect("auto").submit(work(lambda: 1)).wait(60) is JobStatus.COMPLETED
+
+
+@pytest.mark.soak  # Ray takes half a minute to give up
+def test_after_a_failed_connection_through_ray_client_a_direct_one_works(connect, cluster, work):
+    with pytest.raises(ClusterError, match="Conda"):
+        connect(cluster.client_address, runtime_env={"conda": "no-such-environment"})
+    assert connect(cluster.address).submit(work(lambda: 1)).wait(60) is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize(("crashes", "connected"), [(2, True), (3, False)])
+def test_rays_server_for_a_client_may_crash_twice_at_its_start(connect, cluster, monkeypatch, work, crashes, connected):
+    # Ray's own crash comes by chance; here it is only said to have come.
+    really, crashed = ray.init, []
+
+    def init(*arguments, **options):
+        if len(crashed) < crashes:
+            crashed.append(arguments)
+            raise RuntimeError("Starting Ray client server failed. See ray_client_server_23000.err for details.")
+        return really(*arguments, **options)
+
+    monkeypatch.setattr(ray, "init", init)
+    if connected:
+        assert connect(cluster.client_address).submit(work(lambda: 1)).wait(60) is JobStatus.COMPLETED
+    else:
+        with pytest.raises(ClusterError, match="tried 3 times"):
+            connect(cluster.client_address)
 
 
 @pytest.fixture(params=["address", "client_address"])

@@ -12,7 +12,9 @@ import textwrap
 import pytest
 
 HEAD = """
-import os, sys, time
+import os, signal, sys, time
+# As from a terminal, also where the tests were started in the background, which ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from checkmaite_core import *
 

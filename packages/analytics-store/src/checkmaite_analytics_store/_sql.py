@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
-import weakref
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,6 +12,7 @@ import pyarrow as pa
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._layout import RUNS
 from checkmaite_analytics_store._manifest import FileEntry
+from checkmaite_analytics_store._scratch import new_scratch
 from checkmaite_analytics_store._types import SQL, arrow_schema
 from checkmaite_analytics_store._view import StoreView, TableView
 from checkmaite_core.errors import PluginNotFoundError, QueryError
@@ -44,7 +42,6 @@ class SqlEngine:
         self._reader = reader
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._remove_scratch: Callable[[], object] | None = None
         self._allowed: frozenset[str] | None = None
         self._identity: object = None
 
@@ -92,9 +89,7 @@ class SqlEngine:
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        if self._remove_scratch is not None:
-            self._remove_scratch()
-        self._connection = self._remove_scratch = self._allowed = self._identity = None
+        self._connection = self._allowed = self._identity = None
 
     def _show(self, duckdb: ModuleType, view: StoreView) -> duckdb.DuckDBPyConnection:
         if self._connection is not None and self._identity == view.identity:
@@ -129,9 +124,7 @@ class SqlEngine:
         )
         self._connection, self._allowed = connection, allowed
         # Sorts larger than the memory spill here, and not into the working directory.
-        scratch = tempfile.mkdtemp(prefix="checkmaite-sql-")
-        self._remove_scratch = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
-        connection.execute(f"SET temp_directory = {_text(scratch)}")
+        connection.execute(f"SET temp_directory = {_text(new_scratch())}")
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET allowed_paths = [{', '.join(map(_text, sorted(allowed)))}]")
         connection.execute("SET enable_external_access = false")

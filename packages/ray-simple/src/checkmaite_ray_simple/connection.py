@@ -25,6 +25,11 @@ from checkmaite_ray_simple.settings import RaySimpleOptions
 
 __all__ = ["Connection", "acquire", "release"]
 
+_CLIENT_SERVER_CRASHED = ("Starting Ray client server failed", "ZombieProcess")
+"""What Ray says when its server for one client has crashed at its start: it forks while its gRPC threads run. Seen in
+2 of 9 connections to new heads of Ray 2.60, in 0 of 20 where the head had GRPC_ENABLE_FORK_SUPPORT=0."""
+_TRIES = 3
+"""How often that is tried; Ray takes half a minute for each."""
 _SLOW_START = 2.0
 """Seconds after which a start is announced."""
 
@@ -161,13 +166,26 @@ def _open(options: RaySimpleOptions) -> Connection:
     # To a cluster that was named, Ray sends a token only with RAY_AUTH_MODE=token, and so do we.
     with use_token(find=local or options.address == "auto", make=local) as guard:
         probe(target)
-        try:
-            with _announced(target):
-                ray.init(target.address, **arguments)
-        except Exception as error:  # Ray raises whatever it likes; all of it means that the cluster cannot be used
-            raise _start_error(target, error) from error
+        with _announced(target):
+            _init(target, arguments)
         undo = guard.pop_all()
     return Connection(target, _settings(options), owned=True, undo=undo)
+
+
+def _init(target: Target, arguments: dict[str, Any], tries: int = _TRIES) -> None:
+    try:
+        ray.init(target.address, **arguments)
+    except Exception as error:  # Ray raises whatever it likes; all of it means that the cluster cannot be used
+        if target.kind is not Kind.CLIENT:
+            raise _start_error(target, error) from error
+        # After a failed ray:// connection Ray takes every later one for a client's as well, until it is told.
+        client: Any = ray_client
+        client.disconnect()
+        if tries == 1 or not any(sign in str(error) for sign in _CLIENT_SERVER_CRASHED):
+            raise _start_error(target, error) from error
+    else:
+        return
+    _init(target, arguments, tries - 1)
 
 
 def _close(connection: Connection, *, by_force: bool = False) -> None:
@@ -178,13 +196,22 @@ def _close(connection: Connection, *, by_force: bool = False) -> None:
 
 
 def _start_error(target: Target, error: Exception) -> ClusterError:
-    what = f"starting a local Ray failed: {error}" if target.kind is Kind.LOCAL else f"connecting to {target}: {error}"
+    # Over ray:// the text can be the server's whole traceback; what happened is on its last line.
+    lines = str(error).strip().splitlines() or [""]
+    said = f"{type(error).__name__}: {lines[-1] if 'Traceback' in str(error) else str(error).strip()}"
+    what = f"starting a local Ray failed: {said}" if target.kind is Kind.LOCAL else f"connecting to {target}: {said}"
     if "ersion mismatch" in str(error):
         return ClusterMismatchError(
-            f"{what}", hint="Install the cluster's versions of Ray and Python here, from the lock of its image."
+            what, hint="Install the cluster's versions of Ray and Python here, from the lock of its image."
+        )
+    if any(sign in str(error) for sign in _CLIENT_SERVER_CRASHED):
+        return ClusterError(
+            f"{what} (tried {_TRIES} times)",
+            hint="Ray's own server for this client crashed at its start, on the head node. Start the head with "
+            "GRPC_ENABLE_FORK_SUPPORT=0 in its environment, or connect to the GCS port: address='host:6379'.",
         )
     return ClusterError(
-        f"{what}",
+        what,
         hint="Read what Ray says above; its logs lie in /tmp/ray/session_latest/logs (or under RAY_TMPDIR). A full "
         "disk, too little shared memory and a runtime_env that cannot be uploaded are usual causes.",
     )

@@ -56,7 +56,12 @@ class HistoryTests(StoreTests, standard=True):
     @hypothesis.settings(
         max_examples=30,
         deadline=None,
-        suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+        suppress_health_check=[
+            hypothesis.HealthCheck.function_scoped_fixture,
+            hypothesis.HealthCheck.too_slow,
+            # The test is inherited, so each suite in a session is another executor of the one function.
+            hypothesis.HealthCheck.differing_executors,
+        ],
     )
     @hypothesis.given(history=_HISTORIES)
     def test_any_history_leaves_what_a_dictionary_would_hold(
