@@ -87,6 +87,7 @@ def test_a_second_one_leaves_at_once_also_without_a_terminal(
     assert "\x1b" not in demo.screen
 
 
+@pytest.mark.soak
 def test_once_all_jobs_have_completed_everything_is_stored(start: Callable[..., Any], run: Run, tmp_path: Path) -> None:
     demo = start("demo", "--quick", folder=tmp_path)
     demo.wait_for("Stopping Ray")

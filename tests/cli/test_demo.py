@@ -165,6 +165,7 @@ def test_a_disk_that_takes_nothing_more_is_explained(
     assert "--store PATH" in raised.value.hint
 
 
+@pytest.mark.soak
 def test_when_the_store_fails_later_the_first_error_is_told_once(start: Callable[..., Any], tmp_path: Path) -> None:
     demo = start("demo", "--quick", folder=tmp_path, terminal=False)
     demo.wait_for("Starting Ray")

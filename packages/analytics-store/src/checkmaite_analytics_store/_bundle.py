@@ -21,7 +21,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from checkmaite_analytics_store._columns import encode_table
+from checkmaite_analytics_store._columns import StoredTable, encode_table
 from checkmaite_analytics_store._sealed import corrupt
 from checkmaite_core.errors import RunContractError
 from checkmaite_core.naming import check_event_id, check_run_uid, check_table_name
@@ -30,7 +30,7 @@ from checkmaite_core.record import ScalarType
 from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_core.store import RunBundle
 
-__all__ = ["Abandoned", "StoredRun", "StoredTable", "decode", "encode_bundle", "encode_marker"]
+__all__ = ["Abandoned", "StoredRun", "decode", "encode_bundle", "encode_marker"]
 
 _PREAMBLE = re.compile(rb"checkmaite-run 1 ([1-9][0-9]{0,9}) ([0-9a-f]{64})\n")
 _MAX_PREAMBLE = 128
@@ -61,25 +61,6 @@ class _RunHeader(_Strict):
 class _MarkerHeader(_Strict):
     kind: Literal["abandoned"] = "abandoned"
     event_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTable:
-    """One table of a bundle, its bytes checked but not yet decoded.
-
-    Attributes:
-        name: The table.
-        columns: The record's columns, without ``event_id`` and ``run_uid``.
-        rows: Number of rows.
-        schema: The Arrow IPC schema message.
-        batch: The Arrow IPC record batch message.
-    """
-
-    name: str
-    columns: dict[str, ScalarType]
-    rows: int
-    schema: bytes
-    batch: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -14,12 +14,29 @@ from checkmaite_analytics_store._types import ARROW, KEY_COLUMNS, arrow_schema
 from checkmaite_core.errors import SchemaError
 from checkmaite_core.record import Scalar, ScalarType
 
-if TYPE_CHECKING:
-    from checkmaite_analytics_store._bundle import StoredTable
+__all__ = ["StoredTable", "TablePart", "align", "decode_tables", "encode_table", "to_arrow"]
 
-__all__ = ["TablePart", "align", "decode_tables", "encode_table", "to_arrow"]
 
-TablePart = tuple[str, str, "StoredTable"]
+@dataclass(frozen=True, slots=True)
+class StoredTable:
+    """One table of a bundle, its bytes checked but not yet decoded.
+
+    Attributes:
+        name: The table.
+        columns: The record's columns, without ``event_id`` and ``run_uid``.
+        rows: Number of rows.
+        schema: The Arrow IPC schema message.
+        batch: The Arrow IPC record batch message.
+    """
+
+    name: str
+    columns: dict[str, ScalarType]
+    rows: int
+    schema: bytes
+    batch: bytes
+
+
+TablePart = tuple[str, str, StoredTable]
 """Event id, run_uid and one table of that event."""
 
 

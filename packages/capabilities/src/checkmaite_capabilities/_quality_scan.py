@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from maite.protocols import image_classification as ic
     from numpy.typing import NDArray
 
-    from checkmaite_capabilities.dataset_quality import DatasetQualityConfig
+    from checkmaite_capabilities._quality_config import DatasetQualityConfig
 
 __all__ = ["Scan"]
 
