@@ -251,6 +251,26 @@ def test_a_backend_that_is_not_installed_is_named_with_what_brings_it(fakes: Non
     assert "ray-simple" in caught.value.hint
 
 
+@pytest.mark.parametrize("kind", [None, 3, ["ray"]])
+def test_a_kind_that_is_no_name_is_refused_with_the_names_there_are(fakes: None, kind: Any) -> None:
+    with pytest.raises(ConfigurationError, match="not a name") as caught:
+        configure_job_backend(kind, analytics_store=MEMORY)
+    assert "'threads'" in caught.value.hint
+
+
+def test_a_name_in_the_place_of_a_backend_is_refused_and_says_what_to_pass() -> None:
+    name: Any = "ray-simple"
+    for act in (
+        lambda: submit_capability(Write(), backend=name),
+        lambda: get_job("job-1", backend=name),
+        lambda: list_jobs(backend=name),
+        lambda: shutdown_job_backend(backend=name),
+    ):
+        with pytest.raises(ConfigurationError, match="'ray-simple', not a job backend") as caught:
+            act()
+        assert "configure_job_backend" in caught.value.hint
+
+
 @pytest.mark.usefixtures("ray")
 def test_secrets_are_in_no_error_and_no_repr() -> None:
     backend = configure_job_backend("ray", analytics_store=MEMORY | {"storage_options": {"secret": SECRET}})

@@ -7,6 +7,7 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -287,6 +288,13 @@ def test_a_page_is_a_sequence_and_prints_its_jobs() -> None:
 def test_a_cursor_that_is_not_ours_is_refused(cursor: str) -> None:
     with pytest.raises(ConfigurationError, match="cursor"):
         page_of([], status=None, name=None, since=None, limit=1, cursor=cursor)
+
+
+@pytest.mark.parametrize("wrong", [{"limit": "10"}, {"limit": None}, {"since": "2026-01-01"}, {"cursor": b"3"}])
+def test_a_filter_of_another_type_is_refused_by_name(wrong: dict[str, Any]) -> None:
+    filters: dict[str, Any] = {"status": None, "name": None, "since": None, "limit": 1, "cursor": None}
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        page_of([], **filters | wrong)
 
 
 @pytest.mark.parametrize("status", list(JobStatus))

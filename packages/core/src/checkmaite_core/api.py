@@ -179,6 +179,7 @@ def shutdown_job_backend(wait: bool = True, *, backend: JobBackend | None = None
             which those are.
         backend: The backend; the one configured last if left out.
     """
+    _require_backend(backend)
     with _state.lock:
         chosen = backend or _state.current
         if chosen is _state.current:
@@ -187,7 +188,16 @@ def shutdown_job_backend(wait: bool = True, *, backend: JobBackend | None = None
         chosen.shutdown(wait=wait)
 
 
+def _require_backend(given: object) -> None:
+    if given is not None and not isinstance(given, JobBackend):
+        raise ConfigurationError(
+            f"backend is {given!r:.200}, not a job backend.",
+            hint="Pass what configure_job_backend(...) returned, or leave backend out for the one configured last.",
+        )
+
+
 def _backend(given: JobBackend | None) -> JobBackend:
+    _require_backend(given)
     chosen = given or _state.current
     if chosen is None or (given is None and chosen.closed):
         raise NotConfiguredError(

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from checkmaite_core.errors import ConfigurationError, UnknownOptionError
 from checkmaite_core.job import Job, JobPage, JobStatus
-from checkmaite_core.plugins import JOB_BACKENDS, load_plugin
+from checkmaite_core.plugins import JOB_BACKENDS, available_plugins, load_plugin
 from checkmaite_core.resources import Resources
 from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, open_result_store
 from checkmaite_core.submission import Submission, prepare_submission
@@ -165,9 +165,18 @@ def load_backend_plugin(kind: str) -> JobBackendPlugin:
 
     Raises:
         PluginError: It is not installed or cannot be loaded.
+        ConfigurationError: ``kind`` is not a name.
     """
+    if not isinstance(kind, str):
+        raise ConfigurationError(
+            f"the kind of job backend is {kind!r:.200}, not a name.", hint=f"Use one of {_installed()}."
+        )
     plugin: JobBackendPlugin = load_plugin(JOB_BACKENDS, kind)
     return plugin
+
+
+def _installed() -> str:
+    return ", ".join(map(repr, available_plugins(JOB_BACKENDS))) or '"ray" or "ray-simple", and install it'
 
 
 def parse_options(kind: str, plugin: JobBackendPlugin, options: Mapping[str, Any]) -> BaseModel:

@@ -150,15 +150,21 @@ def page_of(
     Raises:
         ConfigurationError: A filter cannot be understood.
     """
+    if not isinstance(limit, int):
+        raise ConfigurationError(f"limit={limit!r} is not a whole number.", hint="Pass a limit of 1 or more.")
     if limit < 1:
         raise ConfigurationError(f"limit={limit} asks for no jobs.", hint="Pass a limit of 1 or more.")
+    if since is not None and not isinstance(since, datetime):
+        raise ConfigurationError(
+            f"since={since!r} is not a datetime.", hint="Use datetime.now(timezone.utc) and arithmetic on it."
+        )
     if since is not None and since.tzinfo is None:
         raise ConfigurationError(
             f"since={since.isoformat()} has no time zone.", hint="Use datetime.now(timezone.utc) and arithmetic on it."
         )
     if status is not None and status not in set(JobStatus):
         raise ConfigurationError(f"{status!r} is no job status.", hint=f"Use one of {', '.join(JobStatus)}.")
-    if cursor is not None and not re.fullmatch(r"[0-9]{1,18}", cursor):
+    if cursor is not None and not re.fullmatch(r"[0-9]{1,18}", str(cursor)):
         raise ConfigurationError(f"cursor {cursor!r} is not one of ours.", hint="Pass a JobPage's next_cursor.")
     numbered = list(enumerate(jobs))
     page: list[Job] = []
