@@ -10,6 +10,7 @@ import time
 import pytest
 
 from checkmaite_core import (
+    ConfigurationError,
     FailureKind,
     JobFailedError,
     JobLostError,
@@ -191,6 +192,31 @@ def test_a_demand_that_no_node_meets_is_refused_at_once_and_says_what_there_is(l
         local.submit(work(lambda: 0), resources={"custom": {"licence": 1}})
     with pytest.raises(ResourceDemandError, match="GiB memory"):
         local.submit(work(lambda: 0), resources={"memory": 2**50})
+
+
+@pytest.mark.parametrize("demand", [{"custom": {"CPU": 1}}, {"num_cpus": 0.00001}])
+def test_a_demand_that_ray_does_not_take_is_refused_and_leaves_no_job_to_wait_for(local, work, demand):
+    with pytest.raises(ResourceDemandError, match="Ray does not take what job 'odd' asks for"):
+        local.submit(work(lambda: "never"), name="odd", resources=demand)
+    assert not local.jobs(name="odd")
+
+
+def test_in_a_fork_submitting_is_refused_and_leaving_disturbs_nobody(local, work):
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            local.submit(work(lambda: "never"))
+        except ConfigurationError as error:
+            local.shutdown()
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        assert "in a fork of the process" in answer.read()
+    os.waitpid(child, 0)
+    assert local.submit(work(lambda: "here")).wait(60) is JobStatus.COMPLETED
 
 
 def test_the_demand_reaches_ray(local, work):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ import ray
 from ray import cloudpickle
 
 from checkmaite_core.backend import JobBackend
-from checkmaite_core.errors import ClusterUnreachableError, ConfigurationError, JobNotFoundError
+from checkmaite_core.errors import ClusterUnreachableError, ConfigurationError, JobNotFoundError, ResourceDemandError
 from checkmaite_core.execution import cancelled_error
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import Job, JobPage, JobStatus, Progress
@@ -88,6 +89,7 @@ class RaySimpleBackend(JobBackend):
         self._tasks: dict[str, _Task] = {}
         self._settler: Settler[_Task] = Settler(self._then, self._on_settled)
         self._closed = False
+        self._process = os.getpid()
         self._accepting = threading.Lock()
         self._nodes = Nodes()
         self._connection = connection.acquire(options)
@@ -135,14 +137,30 @@ class RaySimpleBackend(JobBackend):
                 f"the Ray of this backend has been shut down in this process, so job {submission.name!r} cannot run.",
                 hint="Shut the backend down too, and call configure_job_backend(...) again.",
             )
+        if os.getpid() != self._process:
+            raise ConfigurationError(
+                f"job {submission.name!r} was submitted in a fork of the process that this backend belongs to, where "
+                "it cannot work.",
+                hint="Submit it in the process that called configure_job_backend(...), or start the other one with "
+                'multiprocessing.get_context("spawn") and configure a backend there.',
+            )
         waits_for = self._nodes.check(submission.name, submission.resources)
+        options = task_options(submission.resources)
+        try:
+            run_job.options(**options)
+        except ValueError as error:
+            raise ResourceDemandError(
+                f"Ray does not take what job {submission.name!r} asks for: {error}.",
+                hint="Correct resources={...}: amounts in steps of 0.0001, GPUs above 1 in whole numbers, and no name "
+                "of Ray's own in custom.",
+            ) from error
         payload: Any = submission.pickle(cloudpickle.dumps)
         job_id = submission.order.job_id
         job = TrackedJob(job_id, submission.name, submission.submitted_at, self._on_cancel)
         job.mark_pending(waits_for)
         if len(payload) >= _LARGE:
             payload = ray.put(payload)
-        task = _Task(job, submission.order.model_dump_json(), payload, task_options(submission.resources))
+        task = _Task(job, submission.order.model_dump_json(), payload, options)
         with self._accepting:
             if self._closed:
                 raise ConfigurationError(
@@ -150,7 +168,11 @@ class RaySimpleBackend(JobBackend):
                     hint="Call configure_job_backend(...) again.",
                 )
             self._tasks[job_id] = task
-            self._start(task)
+            try:
+                self._start(task)
+            except BaseException:  # it goes on: nobody has got the job, so nobody may be made to wait for it
+                del self._tasks[job_id]
+                raise
         return job
 
     # What follows is run by the dispatcher, except for the first start of a job.
@@ -286,6 +308,9 @@ class RaySimpleBackend(JobBackend):
         return [task for task in list(self._tasks.values()) if not task.job.status.is_terminal]
 
     def shutdown(self, wait: bool = True) -> None:
+        if os.getpid() != self._process:
+            self._closed = True  # in a fork: the jobs and the connection are the other process's
+            return
         with self._accepting:
             if self._closed:
                 return
