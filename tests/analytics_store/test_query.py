@@ -33,6 +33,12 @@ def mixed(open_store: Callable[..., AnalyticsStore], make: ModuleType) -> Analyt
     return store
 
 
+@pytest.mark.parametrize("statement", [None, 3, b"SELECT 1", "SELECT 'S\udcc3o'"])
+def test_a_statement_that_is_no_text_is_refused(mixed: AnalyticsStore, statement: Any) -> None:
+    with pytest.raises(QueryError, match="the statement"):
+        mixed.query(statement)
+
+
 @pytest.mark.parametrize("name", ["plain", "with space", 'it\'s "quoted"', "größe", "brackets [1] *?"])
 def test_a_store_can_lie_anywhere(tmp_path: Path, make: ModuleType, name: str) -> None:
     store = AnalyticsStore(tmp_path / name)

@@ -54,6 +54,7 @@ class SqlEngine:
             PluginNotFoundError: duckdb is not installed.
         """
         duckdb = _import_duckdb()
+        _require_text(sql)
         with self._lock:
             connection = self._show(duckdb, view)
             try:
@@ -210,6 +211,20 @@ def _import_duckdb() -> ModuleType:
             hint='Install it: pip install "checkmaite-analytics-store[sql]"',
         ) from error
     return duckdb
+
+
+def _require_text(sql: object) -> None:
+    if not isinstance(sql, str):
+        raise QueryError(
+            f"the statement is a {type(sql).__qualname__}, not a str.", hint="Pass SQL, such as: SELECT * FROM runs"
+        )
+    try:
+        sql.encode()
+    except UnicodeEncodeError:
+        raise QueryError(
+            "the statement holds a lone surrogate, which is no text.",
+            hint="On a command line, set a locale of UTF-8, such as LC_ALL=C.UTF-8.",
+        ) from None
 
 
 def _describe(statements: list[duckdb.Statement]) -> str:
