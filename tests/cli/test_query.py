@@ -70,6 +70,25 @@ def test_a_table_shows_the_rows_and_their_number(ask: Run) -> None:
     assert lines[2:] == [["0", "0"], ["1", "0.142857"], ["2", "0.285714"], ["3", "rows"]]
 
 
+def test_text_that_the_locale_cannot_encode_is_written_out(ask: Run) -> None:
+    plain_ascii = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for options, shown in (
+        ((), "S\\xe3o"),
+        (("--format", "csv"), "S\\xe3o"),
+        (("--format", "json"), '"S\\u00e3o"'),
+    ):
+        result = ask("SELECT 'S' || chr(227) || 'o' AS place", *options, **plain_ascii)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert shown in result.stdout
+    refused = ask("SELECT 'S\u00e3o' AS place", **plain_ascii)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "LC_ALL=C.UTF-8" in refused.stderr
+
+
+def test_a_terminal_that_says_it_has_no_columns_still_gets_the_table(ask: Run) -> None:
+    assert "position" in ask("SELECT position FROM scores LIMIT 1", COLUMNS="0").stdout
+
+
 def test_a_long_table_says_what_it_leaves_out(ask: Run) -> None:
     result = ask("SELECT position FROM scores ORDER BY position", "--limit", "5")
     assert result.stdout.splitlines()[-2:] == ["       4", "the first 5 of 120 rows; --limit 120 shows all"]

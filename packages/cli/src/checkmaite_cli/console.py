@@ -35,7 +35,10 @@ def _visible(character: str) -> str:
 
 def make_console(*, stderr: bool = False) -> Console:
     """A console that takes no text for markup, emoji codes or anything worth a colour."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not console.width:  # COLUMNS=0, as some programs set it where they know no better: nothing would be shown
+        console.width = 80
+    return console
 
 
 def show_error(error: CheckmaiteError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -21,6 +22,10 @@ def main() -> NoReturn:
     traceback), 2 for a command that cannot be understood, 130 after Ctrl-C.
     """
     signal.signal(signal.SIGINT, _interrupted)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Whatever a store holds can be shown where the locale's encoding has no sign for it.
+            stream.reconfigure(errors="backslashreplace")
     try:
         # Imported here, so that Ctrl-C while Python is still loading ends as quietly as later on.
         from checkmaite_cli.app import app

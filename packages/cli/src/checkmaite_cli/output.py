@@ -47,10 +47,12 @@ def write_json(file: TextIO, names: Sequence[str], rows: Iterable[Sequence[Any]]
             f"two columns of the answer are called {repeated[0]!r}.",
             hint="Give each its own name with AS, or use --format csv.",
         )
+    # JSON's own escapes where the locale cannot write the character itself; a file in memory has no encoding.
+    ascii_only = "utf" not in (getattr(file, "encoding", None) or "utf-8").lower()
     separator = "["
     for row in rows:
         document = {name: _json_value(value) for name, value in zip(names, row, strict=True)}
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(document, ensure_ascii=ascii_only, allow_nan=False)
         file.write(separator + "\n" + _ACTS_ON_A_TERMINAL.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
         separator = ","
     file.write("\n]\n" if separator == "," else "[]\n")
