@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -18,8 +19,10 @@ from hypothesis import strategies as st
 
 from checkmaite_analytics_store import AnalyticsStore
 from checkmaite_cli.console import plain
+from checkmaite_cli.opening import opened
 from checkmaite_cli.output import write_csv, write_json
 from checkmaite_core import Record
+from checkmaite_core.errors import AccessDeniedError, StoreError, StoreFormatError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 NASTY = "\x1b]0;owned\x07 [red]\x9b31m[/red] \u202eevil :smile: \x7f"
@@ -87,6 +90,28 @@ def test_text_that_the_locale_cannot_encode_is_written_out(ask: Run) -> None:
 
 def test_a_terminal_that_says_it_has_no_columns_still_gets_the_table(ask: Run) -> None:
     assert "position" in ask("SELECT position FROM scores LIMIT 1", COLUMNS="0").stdout
+
+
+def test_a_store_is_found_by_the_uri_that_a_jobs_reference_gives(run: Run, tmp_path: Path) -> None:
+    with AnalyticsStore(tmp_path / "my résults #1%") as store:
+        store.write(NastyRun())
+        result = run("query", "--store", store.uri, "SELECT count(*) AS n FROM scores", folder=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "120" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.EACCES, AccessDeniedError), (errno.EIO, StoreFormatError)], ids=["denied", "broken"]
+)
+def test_a_folder_that_cannot_be_looked_into_is_told_from_one_without_a_store(
+    number: int, kind: type[StoreError], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    def stat(path: Path, **_: object) -> None:  # the tests may run as root, to whom no folder is closed
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "stat", stat)
+    with pytest.raises(kind, match="cannot be seen"), opened(str(folder / "results")):
+        pass
 
 
 def test_a_long_table_says_what_it_leaves_out(ask: Run) -> None:

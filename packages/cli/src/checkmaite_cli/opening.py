@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from rich.text import Text
 
 from checkmaite_cli.console import make_console, plain
-from checkmaite_core.errors import StoreFormatError
+from checkmaite_core.errors import AccessDeniedError, StoreFormatError
 
 if TYPE_CHECKING:
     from checkmaite_analytics_store import AnalyticsStore
@@ -25,8 +27,22 @@ STORE_FILE = "store.json"
 def local_folder(uri: str) -> Path | None:
     """The folder that a store's location names, absolute; None if it lies elsewhere."""
     if uri.startswith("file://"):
-        return Path(uri.removeprefix("file://"))
+        return Path(unquote(uri.removeprefix("file://")))
     return None if "://" in uri else Path(uri).expanduser().absolute()
+
+
+def _holds_store(folder: Path) -> bool:
+    try:
+        # Not is_file(), which from Python 3.14 on takes a folder that is closed to us for one without a store.
+        return stat.S_ISREG((folder / STORE_FILE).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        what = f"whether there is an analytics store at {folder} cannot be seen: {error.strerror}."
+        if isinstance(error, PermissionError):
+            hint = "Ask its owner for permission to read it, or check --store."
+            raise AccessDeniedError(what, hint=hint, uri=folder.as_uri()) from error
+        raise StoreFormatError(what, hint="Check --store, and the file system under it.") from error
 
 
 @contextlib.contextmanager
@@ -37,10 +53,11 @@ def opened(uri: str) -> Iterator[AnalyticsStore]:
 
     Raises:
         StoreFormatError: Nothing is there.
+        AccessDeniedError: Its folder is closed to this user.
         StoreError: It cannot be read.
     """
     folder = local_folder(uri)
-    if folder is not None and not (folder / STORE_FILE).is_file():
+    if folder is not None and not _holds_store(folder):
         what = "it holds something else, or nothing" if folder.is_dir() else "there is no such folder"
         raise StoreFormatError(
             f"there is no analytics store at {folder}: {what}.",
