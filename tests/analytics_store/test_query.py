@@ -278,3 +278,17 @@ def test_a_thousand_unfolded_runs_are_read_in_a_small_multiple_of_the_time_to_re
         assert AnalyticsStore(store.uri).query("SELECT count(*) AS n FROM scores").to_pylist() == [{"n": 20_001}]
         ratios.append((time.perf_counter() - start) / before)
     assert min(ratios) < 25, ratios
+
+
+def test_reading_folded_files_starts_no_thread(mixed: AnalyticsStore, tmp_path: Path) -> None:
+    """A thread that Arrow has just started when a short process ends would abort it."""
+    code = (
+        "import os, sys, pyarrow.parquet\n"
+        "from checkmaite_analytics_store import AnalyticsStore\n"
+        "store = AnalyticsStore(sys.argv[1])\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "assert store.verify().ok\n"
+        "print(len(os.listdir('/proc/self/task')) - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, mixed.uri], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"

@@ -86,9 +86,10 @@ class FoldedReader:
         """
         data = self.read_bytes(entry)
         try:
-            table = pq.read_table(
-                pa.BufferReader(data), columns=columns, use_threads=False, page_checksum_verification=True
-            )
+            # Not read_table(): that starts threads, and one which has not run yet when a short process ends makes
+            # Arrow abort it, whatever its exit status was to be.
+            with pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True) as file:
+                table = file.read(columns=columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise corrupt(self.uri_of(entry), f"it is not a Parquet file ({error})") from error
         expected = arrow_schema({name: kind for name, kind in entry.columns if columns is None or name in columns})
