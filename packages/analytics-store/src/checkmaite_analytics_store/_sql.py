@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -28,6 +29,9 @@ __all__ = ["SqlEngine"]
 
 _SUPERSEDED = "_superseded"
 _GLOB_CHARACTERS = frozenset("*?[")
+_LONGEST_BLOCK = 0.5
+_INTERRUPT_AGAIN = 0.05
+"""Seconds."""
 
 
 class SqlEngine:
@@ -65,16 +69,11 @@ class SqlEngine:
                         hint="Ask one question per call, such as: SELECT * FROM runs ORDER BY committed_at DESC (and "
                         "give PIVOT its values: ON column IN (...)). The store is changed through write() only.",
                     )
-                return connection.sql(statements[0]).to_arrow_table()
+                return _answer(connection, statements[0])
             except duckdb.Error as error:
                 if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.SerializationException):
                     self._check_again(view)
                 raise _refused(error, view, self._objects.uri) from error
-            except RuntimeError as error:
-                # What DuckDB makes of Ctrl-C; the connection stays usable.
-                if str(error) == "Query interrupted":
-                    raise KeyboardInterrupt from error
-                raise
 
     def _check_again(self, view: StoreView) -> None:
         """Files were whole when they were first used: see whether damage since then explains an error."""
@@ -211,6 +210,24 @@ def _import_duckdb() -> ModuleType:
             hint='Install it: pip install "checkmaite-analytics-store[sql]"',
         ) from error
     return duckdb
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> pa.Table:
+    """Run a statement such that Ctrl-C ends it at once; the connection stays usable.
+
+    In a thread of its own: one that DuckDB computes in may not look at signals for minutes.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        answer = thread.submit(lambda: connection.sql(statement).to_arrow_table())
+        try:
+            # In short steps: Ctrl-C just before a thread blocks is seen only when it wakes.
+            while not wait([answer], timeout=_LONGEST_BLOCK).done:
+                pass
+        finally:
+            while not answer.done():  # again and again, because DuckDB forgets one that comes before it has begun
+                connection.interrupt()
+                wait([answer], timeout=_INTERRUPT_AGAIN)
+        return answer.result()
 
 
 def _require_text(sql: object) -> None:
