@@ -200,6 +200,18 @@ def test_ctrl_c_ends_a_long_query_without_a_trace(start: Callable[..., Any], fol
     assert asking.screen.split() == ["^C", "Interrupted."]
 
 
+def test_damage_that_no_fold_can_set_aside_is_to_be_restored(run: Run, tmp_path: Path) -> None:
+    with AnalyticsStore(tmp_path / "results") as store:
+        store.write(NastyRun())
+        store.fold()
+    (manifest,) = (tmp_path / "results" / "manifests").iterdir()
+    manifest.write_bytes(b"{}")
+    damage = run("store", "verify", "--store", "results", folder=tmp_path)
+    assert damage.returncode == 1
+    assert "Restore them from a copy" in damage.stdout
+    assert "checkmaite store fold" not in damage.stdout
+
+
 def test_a_damaged_object_is_named_then_set_aside_then_warned_about(run: Run, tmp_path: Path) -> None:
     with AnalyticsStore(tmp_path / "results") as store:
         store.write(NastyRun())

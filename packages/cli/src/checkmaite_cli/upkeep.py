@@ -46,7 +46,10 @@ def verify_store(uri: str) -> int:
         console.print(f"{_count(report.objects, 'object')} read; all of them are what was written.")
         return 0
     console.print(f"{_count(report.objects, 'object')} read, {len(report.findings)} damaged.")
-    console.print('Run "checkmaite store fold" to set them aside, so that queries answer from the rest.')
+    if all(finding.key.startswith(("inbox/", "tables/")) for finding in report.findings):
+        console.print('Run "checkmaite store fold" to set them aside, so that queries answer from the rest.')
+    else:
+        console.print("Restore them from a copy; only damaged results (inbox/, tables/) can be set aside by a fold.")
     return 1
 
 
