@@ -145,7 +145,10 @@ def test_a_submission_is_checked_before_it_is_named_and_carries_everything() -> 
     assert submission.order.environment.versions["checkmaite-core"]
     nameless = _submission(ForeignCapability(), datasets=[object()])
     assert nameless.name == "ForeignCapability(object)"
-    for wrong in (True, "0.5", None):
+    for odd in (3, b"mine", "x" * 1001):
+        with pytest.raises(SubmissionError, match="name is"):
+            _submission(name=odd)
+    for wrong in (True, "0.5", None, float("nan")):
         with pytest.raises(SubmissionError, match="report_threshold"):
             _submission(report_threshold=wrong)
 

@@ -411,7 +411,8 @@ def test_whatever_the_store_raises_is_the_jobs_failure(place: str, fault: Except
     assert failure.error_type == f"{type(fault).__module__}.{type(fault).__name__}"
     assert failure.retryable is retryable
     if place == "open":
-        assert "could not be closed either" in failure.message
+        assert "could not be closed either, for the same reason.)" in failure.message
+        assert failure.message.count(str(fault)) == 1
         return
     FaultyStore.faults = {}
     assert FAULTY.opened[order.store.uri].rows("runs") == []
@@ -433,7 +434,7 @@ def test_a_job_that_cannot_be_settled_says_that_results_may_yet_appear(fault: Ex
     FaultyStore.faults = {"settle": fault}
     outcome = _execute(_raiser(ValueError("mine")), order=_submission("faulty").order)
     failure = _failure(outcome, JobStatus.FAILED, FailureKind.USER_CODE)
-    assert failure.message.startswith("mine\n(Its place in the store could not be closed either: ")
+    assert failure.message.startswith("mine\n(Its place in the store could not be closed either, because: ")
     assert str(fault) in failure.message
 
 

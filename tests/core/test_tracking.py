@@ -203,6 +203,16 @@ def test_every_kind_of_failure_says_what_happened_and_what_to_do(kind: FailureKi
     assert error.hint.endswith(".")
 
 
+def test_the_remedy_that_an_error_of_ours_brought_is_the_hint_and_stands_once() -> None:
+    job = _job()
+    failure = FailureRecord(kind=FailureKind.STORE, error_type="SchemaError", message="column x.\n  -> Rename it.")
+    job.finish(Outcome(status=JobStatus.FAILED, failure=failure, finished_at=datetime.now(UTC)))
+    error = job.exception(0)
+    assert error is not None
+    assert error.hint == "Rename it."
+    assert "Rename" not in error.message
+
+
 def test_the_repr_shows_how_far_a_running_job_is_and_what_a_waiting_one_waits_for() -> None:
     job = _job()
     job.mark_pending("no room")

@@ -105,7 +105,8 @@ def settle(order: WorkOrder, failure: FailureRecord, *, started_at: datetime | N
     try:
         reference = _open_store(order.store.model_dump_json()).settle(order.job_id)
     except Exception as error:  # a store is a plugin: whatever it raises is reported, in the record of the failure
-        note = f"{failure.message}\n(Its place in the store could not be closed either: {error})"
+        why = "for the same reason" if str(error) in failure.message else f"because: {error}"
+        note = f"{failure.message}\n(Its place in the store could not be closed either, {why}.)"
         failure = failure.model_copy(update={"message": note})
         reference = None
     if reference is not None:

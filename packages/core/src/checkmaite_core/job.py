@@ -236,9 +236,11 @@ def _failed(job: Job, failure: FailureRecord) -> JobFailedError:
         FailureKind.CANCELLED: "Submit it again if its results are wanted.",
     }[failure.kind]
     short = failure.error_type.removeprefix("builtins.")
+    # An error of ours has brought its own remedy, which is nearer to the cause than one for its kind.
+    message, _, remedy = failure.message.partition("\n  -> ")
     return (JobLostError if lost else JobFailedError)(
-        f"job {job.job_id} ({job.name}) failed: {reason} {short}: {failure.message}",
-        hint=hint,
+        f"job {job.job_id} ({job.name}) failed: {reason} {short}: {message}",
+        hint=remedy or hint,
         job_id=job.job_id,
         failure=failure,
     )

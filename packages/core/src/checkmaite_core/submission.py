@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from checkmaite_core.store import AnalyticsStoreConfig
 
 __all__ = ["Payload", "Submission", "WorkOrder", "prepare_submission"]
 
+_LONGEST_NAME = 1000
 DEFAULT_RESOURCES = Resources(num_cpus=1)
 
 
@@ -128,10 +130,8 @@ def prepare_submission(
     inputs = Inputs.of(models, datasets, metrics)
     if isinstance(capability, Capability):
         capability.check(inputs, config)
-    if isinstance(report_threshold, bool) or not isinstance(report_threshold, int | float):
-        raise SubmissionError(
-            f"report_threshold is {report_threshold!r}, not a number.", hint="Pass a score, such as 0.5."
-        )
+    _check_threshold(report_threshold)
+    name = _checked_name(name) or _name(capability, inputs)
     demand = Resources.parse(resources, "submit_capability")
     demand = demand.over(Resources.parse(getattr(config, "resources", None), "the config"))
     demand = demand.over(Resources.parse(getattr(capability, "resources", None), "the capability"))
@@ -146,7 +146,7 @@ def prepare_submission(
         store=store,
         environment=describe_environment(type(capability).__module__),
     )
-    return Submission(order, Payload(capability, inputs, config), name or _name(capability, inputs), demand, now)
+    return Submission(order, Payload(capability, inputs, config), name, demand, now)
 
 
 def _capability_id(capability: Any) -> str:
@@ -162,6 +162,20 @@ def _capability_id(capability: Any) -> str:
             hint="Anything with an id and run(models=, datasets=, metrics=, config=, use_cache=False) is one.",
         )
     return own
+
+
+def _check_threshold(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise SubmissionError(f"report_threshold is {value!r}, not a number.", hint="Pass a score, such as 0.5.")
+
+
+def _checked_name(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and len(value) <= _LONGEST_NAME):
+        return value
+    raise SubmissionError(
+        f"name is {value!r:.40}, not a text of at most {_LONGEST_NAME} characters.",
+        hint='Pass a name for people, such as name="nightly digits", or leave it out.',
+    )
 
 
 def _name(capability: Any, inputs: Inputs) -> str:
