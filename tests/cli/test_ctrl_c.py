@@ -77,7 +77,7 @@ def test_a_second_one_leaves_at_once_also_without_a_terminal(
     start: Callable[..., Any], run: Run, tmp_path: Path
 ) -> None:
     demo = start("demo", "--store", "here", folder=tmp_path, terminal=False)
-    demo.wait_for("0 finished, ")
+    demo.wait_for(r"\d finished, ")
     demo.press_ctrl_c()
     demo.wait_for("Ctrl-C again leaves")
     demo.press_ctrl_c()
