@@ -57,7 +57,7 @@ class _Task:
         job: The job's handle.
         order: What the worker reads first (JSON).
         payload: The pickled work, or a reference to it in Ray's object store; None once the job has ended.
-        options: Of the Ray task.
+        function: The Ray task's function, with what the job asks for.
         attempt: How many times it has been started.
         reference: The running Ray task; None while there is none.
         place: Where it runs, for messages.
@@ -66,7 +66,7 @@ class _Task:
     job: TrackedJob
     order: str
     payload: Any
-    options: dict[str, Any]
+    function: Any
     attempt: int = 0
     reference: Any = None
     place: str = ""
@@ -145,9 +145,8 @@ class RaySimpleBackend(JobBackend):
                 'multiprocessing.get_context("spawn") and configure a backend there.',
             )
         waits_for = self._nodes.check(submission.name, submission.resources)
-        options = task_options(submission.resources)
         try:
-            run_job.options(**options)
+            function = run_job.options(**task_options(submission.resources))
         except ValueError as error:
             raise ResourceDemandError(
                 f"Ray does not take what job {submission.name!r} asks for: {error}.",
@@ -160,7 +159,7 @@ class RaySimpleBackend(JobBackend):
         job.mark_pending(waits_for)
         if len(payload) >= _LARGE:
             payload = ray.put(payload)
-        task = _Task(job, submission.order.model_dump_json(), payload, options)
+        task = _Task(job, submission.order.model_dump_json(), payload, function)
         with self._accepting:
             if self._closed:
                 raise ConfigurationError(
@@ -179,7 +178,7 @@ class RaySimpleBackend(JobBackend):
 
     def _start(self, task: _Task) -> None:
         task.attempt += 1
-        task.reference = run_job.options(**task.options).remote(task.order, task.payload, task.attempt, self._board)
+        task.reference = task.function.remote(task.order, task.payload, task.attempt, self._board)
         self._then(task.reference, self._on_result, task)
 
     def _then(self, reference: Any, handle: Callable[..., None], *arguments: Any) -> None:
