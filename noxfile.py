@@ -76,7 +76,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests."""
-    install(session, *EVERYTHING, "--group", "test")
+    install(session, *EVERYTHING, "--group", "integration")
     session.run("pytest", "--durations=10", *session.posargs)
 
 
@@ -90,21 +90,21 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Run the tests that take minutes."""
-    install(session, *EVERYTHING, "--group", "test")
+    install(session, *EVERYTHING, "--group", "integration")
     session.run("pytest", "-m", "soak", "--timeout", "1800", *session.posargs)
 
 
 @nox.session(python=["3.12", "3.13"], default=False)
 def pythons(session: nox.Session) -> None:
     """Run the tests on the other supported Pythons; each must be on PATH (with pyenv: set PYENV_VERSION)."""
-    install(session, *EVERYTHING, "--group", "test", "--python", session.virtualenv.location)
+    install(session, *EVERYTHING, "--group", "integration", "--python", session.virtualenv.location)
     session.run("pytest", *session.posargs)
 
 
 @nox.session(default=False)
 def maite(session: nox.Session) -> None:
     """Run the capabilities' tests with the other supported MAITE, which is not in the lock."""
-    install(session, *EVERYTHING, "--group", "test")
+    install(session, *EVERYTHING, "--group", "integration")
     session.run_install("uv", "pip", "install", "--quiet", f"maite=={OTHER_MAITE}", external=True)
     session.run("python", "-c", f"import importlib.metadata as m; assert m.version('maite') == '{OTHER_MAITE}'")
     session.run("pytest", *(session.posargs or ["tests/capabilities"]))
