@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from checkmaite_analytics_store._columns import StoredTable, encode_table
+from checkmaite_analytics_store._order import Stamp, StampSource
 from checkmaite_analytics_store._sealed import corrupt
 from checkmaite_core.errors import RunContractError
 from checkmaite_core.naming import check_event_id, check_run_uid, check_table_name
@@ -52,6 +53,8 @@ class _TableHeader(_Strict):
 class _RunHeader(_Strict):
     kind: Literal["run"] = "run"
     event_id: str
+    writer: str
+    sequence: Annotated[int, Field(ge=0)]
     reference: CapabilityRunRef
     provenance: Provenance
     config: str
@@ -68,6 +71,7 @@ class StoredRun:
     """A decoded bundle."""
 
     event_id: str
+    stamp: Stamp
     reference: CapabilityRunRef
     provenance: Provenance
     config: str
@@ -81,8 +85,12 @@ class Abandoned:
     event_id: str
 
 
-def encode_bundle(bundle: RunBundle) -> bytes:
+def encode_bundle(bundle: RunBundle, stamp: Stamp | None = None) -> bytes:
     """The bytes of a run's bundle.
+
+    Args:
+        bundle: The run.
+        stamp: Its place among the commits of this process; by default the next one.
 
     Raises:
         SchemaError: A value does not fit its column.
@@ -109,8 +117,11 @@ def encode_bundle(bundle: RunBundle) -> bytes:
             )
         )
         blobs.append(blob)
+    stamp = stamp or StampSource.next()
     header = _RunHeader(
         event_id=bundle.event_id,
+        writer=stamp.writer,
+        sequence=stamp.sequence,
         reference=bundle.reference,
         provenance=bundle.provenance,
         config=bundle.config,
@@ -172,7 +183,8 @@ def decode(data: bytes, event_id: str, uri: str) -> StoredRun | Abandoned:
         raise corrupt(uri, error.message) from error
     if len({table.name for table in tables}) != len(tables):
         raise corrupt(uri, "it holds a table twice")
-    return StoredRun(event_id, header.reference, header.provenance, header.config, tuple(tables))
+    stamp = Stamp(header.writer, header.sequence)
+    return StoredRun(event_id, stamp, header.reference, header.provenance, header.config, tuple(tables))
 
 
 HeaderT = TypeVar("HeaderT", bound=BaseModel)

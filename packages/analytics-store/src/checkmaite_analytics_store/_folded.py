@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import pyarrow as pa
@@ -14,24 +14,16 @@ import pyarrow.parquet as pq
 
 from checkmaite_analytics_store._layout import REFERENCES
 from checkmaite_analytics_store._manifest import FileEntry, Manifest
+from checkmaite_analytics_store._order import EventOrder, Stamp
 from checkmaite_analytics_store._sealed import corrupt
 from checkmaite_analytics_store._types import arrow_schema
 from checkmaite_core.errors import ObjectNotFoundError
 from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_storage import ObjectStore
 
-__all__ = ["EventOrder", "FoldedReader"]
+__all__ = ["FoldedReader"]
 
-
-@dataclass(frozen=True, slots=True, order=True)
-class EventOrder:
-    """Which of two events of one run is newer: by the server's time of the commit, then by id.
-
-    The second only decides between commits within one tick of that clock, so that all readers agree.
-    """
-
-    committed_at: datetime
-    event_id: str
+_UNKNOWN = Stamp("", 0)
 
 
 class FoldedReader:
@@ -97,22 +89,41 @@ class FoldedReader:
             raise corrupt(self.uri_of(entry), "its columns or rows are not those in the manifest")
         return table
 
-    def current_events(self, manifest: Manifest | None, run_uids: Collection[str]) -> dict[str, EventOrder]:
-        """The event whose rows the folded files show, for those of ``run_uids`` that have one.
+    def current_events(self, manifest: Manifest | None, newer: Mapping[str, datetime]) -> dict[str, EventOrder]:
+        """The event whose rows the folded files show, for those of some runs that have one.
+
+        Args:
+            manifest: The folded part.
+            newer: By run_uid, when the event was committed that is to be compared with it. Only a folded event of
+                the same time gets its stamp, since that lies in another table.
 
         Raises:
-            CorruptObjectError: A file of the table ``runs`` is damaged.
+            CorruptObjectError: A file of the table ``runs`` is damaged, or one that holds a stamp.
         """
         found: dict[str, EventOrder] = {}
-        if not run_uids:
+        if not newer:
             return found
-        wanted = pa.array(sorted(run_uids), type=pa.string())
+        wanted = pa.array(sorted(newer), type=pa.string())
         for entry in manifest.runs if manifest else ():
             table = self.read(entry, ["event_id", "run_uid", "is_current", "committed_at"])
             mask = pc.and_(table["is_current"], pc.is_in(table["run_uid"], value_set=wanted))
             for row in table.filter(mask).to_pylist():
-                order = EventOrder(row["committed_at"], row["event_id"])
+                order = EventOrder(row["committed_at"], _UNKNOWN, row["event_id"])
                 found[row["run_uid"]] = max(order, found.get(row["run_uid"], order))
+        ties = {order.event_id: uid for uid, order in found.items() if order.committed_at == newer[uid]}
+        for event_id, stamp in self._stamps(manifest, ties.keys()).items():
+            found[ties[event_id]] = dataclasses.replace(found[ties[event_id]], stamp=stamp)
+        return found
+
+    def _stamps(self, manifest: Manifest | None, event_ids: Collection[str]) -> dict[str, Stamp]:
+        found: dict[str, Stamp] = {}
+        if not event_ids:
+            return found
+        wanted = pa.array(sorted(event_ids), type=pa.string())
+        for entry in manifest.files(REFERENCES) if manifest else ():
+            table = self.read(entry, ["event_id", "writer", "sequence"])
+            for row in table.filter(pc.is_in(table["event_id"], value_set=wanted)).to_pylist():
+                found[row["event_id"]] = Stamp(row["writer"], row["sequence"])
         return found
 
     def reference(self, manifest: Manifest, event_id: str) -> CapabilityRunRef | None:

@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 
 from checkmaite_analytics_store._bundle import StoredRun
 from checkmaite_analytics_store._columns import TablePart, decode_tables, to_arrow
-from checkmaite_analytics_store._folded import EventOrder, FoldedReader
+from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._inbox import TailEvent
 from checkmaite_analytics_store._layout import RUNS, TABLES
 from checkmaite_analytics_store._manifest import Manifest
+from checkmaite_analytics_store._order import EventOrder
 from checkmaite_analytics_store._types import KEY_COLUMNS, REFERENCES_COLUMNS, RUNS_COLUMNS
 from checkmaite_core.record import Scalar, ScalarType
 
@@ -51,10 +52,10 @@ def weigh(tail: Sequence[TailEvent], manifest: Manifest | None, reader: FoldedRe
     """
     newest: dict[str, EventOrder] = {}
     for event, run in runs_of(tail):
-        order = EventOrder(event.committed_at, event.event_id)
+        order = EventOrder(event.committed_at, run.stamp, event.event_id)
         uid = run.reference.run_uid
         newest[uid] = max(order, newest.get(uid, order))
-    folded = reader.current_events(manifest, newest.keys())
+    folded = reader.current_events(manifest, {uid: order.committed_at for uid, order in newest.items()})
     current = {uid: order.event_id for uid, order in newest.items() if uid not in folded or order > folded[uid]}
     # With a file of runs set aside, a run may have folded rows that it would have told of.
     blind = manifest is not None and any(entry.key.startswith(f"{TABLES}{RUNS}/") for entry in manifest.quarantined)
@@ -93,10 +94,12 @@ def run_rows(tail: Sequence[TailEvent], currency: Currency) -> pa.Table:
 
 def reference_rows(tail: Sequence[TailEvent]) -> pa.Table:
     """The tail's references, sorted by event id."""
-    rows = [
+    rows: list[Mapping[str, Scalar]] = [
         {
             "event_id": event.event_id,
             "run_uid": run.reference.run_uid,
+            "writer": run.stamp.writer,
+            "sequence": run.stamp.sequence,
             "reference": run.reference.model_dump_json(),
         }
         for event, run in sorted(runs_of(tail), key=lambda pair: pair[0].event_id)

@@ -62,7 +62,13 @@ RUNS_COLUMNS: dict[str, ScalarType] = {
 }
 """The table ``runs``: one row per event. ``is_current`` tells whether the other tables show this event's rows."""
 
-REFERENCES_COLUMNS: dict[str, ScalarType] = {**KEY_COLUMNS, "reference": _S}
+REFERENCES_COLUMNS: dict[str, ScalarType] = {
+    **KEY_COLUMNS,
+    "writer": _S,
+    "sequence": ScalarType.INT64,
+    "reference": _S,
+}
+"""Of every folded event: what no query needs."""
 
 
 def arrow_schema(columns: Mapping[str, ScalarType]) -> pa.Schema:
