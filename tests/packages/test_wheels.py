@@ -76,6 +76,23 @@ def test_a_ray_simple_worker_has_neither_the_query_engine_nor_the_command_line(i
     assert distributions & {"duckdb", "typer", "checkmaite-cli", "torch", "scikit-learn"} == set()
 
 
+@pytest.mark.parametrize(("extra", "connector"), [("s3", "s3fs"), ("gcs", "gcsfs"), ("azure", "adlfs")])
+def test_a_ray_simple_worker_gets_a_connector_by_an_extra(extra: str, connector: str, install: Install) -> None:
+    plain = install("checkmaite-ray-simple").distributions
+    assert plain & {"s3fs", "gcsfs", "adlfs"} == set()
+    environment = install(f"checkmaite-ray-simple[{extra}]")
+    assert environment.distributions & {"s3fs", "gcsfs", "adlfs", "duckdb", "typer"} == {connector}
+    assert connector in environment.run(f"import json, sys, {connector}; print(json.dumps(sorted(sys.modules)))")
+
+
+@pytest.mark.parametrize("name", ["storage", "analytics-store", "cli"])
+def test_every_package_above_passes_the_extras_on(name: str, wheels: dict[str, Path]) -> None:
+    with zipfile.ZipFile(wheels[name]) as wheel:
+        (metadata,) = (entry for entry in wheel.namelist() if entry.endswith(".dist-info/METADATA"))
+        message = email.message_from_bytes(wheel.read(metadata))
+    assert {"s3", "gcs", "azure"} <= set(message.get_all("Provides-Extra", []))
+
+
 def test_siblings_come_from_the_wheels_built_here(install: Install) -> None:
     program = (
         "import importlib.metadata, json;"
