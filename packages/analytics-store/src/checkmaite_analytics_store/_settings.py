@@ -17,11 +17,21 @@ class StoreSettings:
         fold_limit: Seconds after which a fold no longer publishes: files that no manifest names may be
             removed once they are a day old, and a fold must be done long before.
         fold_batch: Events folded into one manifest at most; a longer inbox takes several.
+        fold_bytes: Bytes of inbox objects folded into one manifest at most, but always one object. With
+            ``merge_bytes`` it bounds the memory of a fold.
+        merge_bytes: Compressed bytes up to which the files of one table are merged into one.
+        merge_rows: Rows up to which they are.
+        vacuum_age: Seconds for which an object that nothing refers to stays, for readers that still use it and folds
+            that have not published it yet. Measured between timestamps of the store's server.
     """
 
     grace: float = 15 * 60
     fold_limit: float = 60 * 60
     fold_batch: int = 20_000
+    fold_bytes: int = 64 * 1024 * 1024
+    merge_bytes: int = 32 * 1024 * 1024
+    merge_rows: int = 2_000_000
+    vacuum_age: float = 24 * 60 * 60
 
 
 DEFAULT_SETTINGS = StoreSettings()
