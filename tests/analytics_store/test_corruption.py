@@ -86,7 +86,7 @@ def test_a_damaged_folded_file_is_named_then_quarantined_and_loses_no_other_run(
     spoil(victim, damage)
     assert [finding.key for finding in open_store().verify().findings] == [key]
     with pytest.raises(CorruptObjectError, match=victim.name):
-        open_store().settle("job-0") if table == "_references" else open_store().query("SELECT * FROM scores")
+        open_store().settle("job-0") if table == "_references" else open_store().query(f"SELECT * FROM {table}")
     assert key in open_store().fold().quarantined
     with pytest.warns(QuarantinedObjectWarning, match=victim.name):
         shown = values(open_store())

@@ -171,9 +171,9 @@ def test_an_unchanged_store_is_asked_again_through_the_same_connection(mixed: An
     mixed.fold()
     sql = "SELECT avg(value) FROM scores"
     mixed.query(sql)
-    connection = mixed._sql._connection
+    connection = mixed._sql._session._connection
     mixed.query(sql)
-    assert mixed._sql._connection is connection
+    assert mixed._sql._session._connection is connection
     mixed.close()
     assert mixed.query(sql).num_rows == 1
 
