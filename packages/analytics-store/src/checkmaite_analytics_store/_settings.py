@@ -16,6 +16,8 @@ class StoreSettings:
             and settlers at work find what they saw. Measured between timestamps of the store's server.
         fold_limit: Seconds after which a fold no longer publishes: files that no manifest names may be
             removed once they are a day old, and a fold must be done long before.
+        fold_after: After so many runs written through one store object a fold runs in the background; closing it
+            folds if so many wait by then, whoever wrote them. 0 turns both off.
         fold_batch: Events folded into one manifest at most; a longer inbox takes several.
         fold_bytes: Bytes of inbox objects folded into one manifest at most, but always one object. With
             ``merge_bytes`` it bounds the memory of a fold.
@@ -27,6 +29,7 @@ class StoreSettings:
 
     grace: float = 15 * 60
     fold_limit: float = 60 * 60
+    fold_after: int = 500
     fold_batch: int = 20_000
     fold_bytes: int = 64 * 1024 * 1024
     merge_bytes: int = 32 * 1024 * 1024

@@ -12,6 +12,7 @@ from checkmaite_analytics_store._fold import Folder, FoldReport
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._format import StoreFormat
 from checkmaite_analytics_store._inbox import Inbox
+from checkmaite_analytics_store._maintain import Upkeep, fold_is_due
 from checkmaite_analytics_store._manifest import ManifestReader
 from checkmaite_analytics_store._reports import put_report, read_report
 from checkmaite_analytics_store._schemas import SchemaRegistry
@@ -69,12 +70,16 @@ class AnalyticsStore:
         manifests = ManifestReader(objects)
         reader = FoldedReader(objects)
         inbox = Inbox(objects, manifests, schemas)
+        self._manifests = manifests
+        self._upkeep = Upkeep(objects.uri, settings.fold_after)
         self._committer = Committer(objects, self._format, schemas, inbox, manifests, reader)
         self._folder = Folder(objects, inbox, manifests, reader, settings)
         self._views = ViewReader(inbox, reader, schemas)
         self._sql = SqlEngine(objects, reader)
         # A connection that is still open when Python ends makes DuckDB print a page about leaked objects.
         weakref.finalize(self, self._sql.close)
+        # Where the store is not closed, nor written to again: a failed fold must be told all the same.
+        weakref.finalize(self, self._upkeep.tell)
 
     def __repr__(self) -> str:
         return f"AnalyticsStore({self.uri!r})"
@@ -160,6 +165,9 @@ class AnalyticsStore:
     def write(self, run: Any, provenance: Provenance | None = None, *, report_threshold: float = 0.5) -> CommitReceipt:
         """Store a run made without a job, and its report. Its key is the run_uid, so a repeat changes nothing.
 
+        Every so often (``StoreSettings.fold_after``) a fold begins in the background; no write waits for it. If it
+        fails, the next write, or :meth:`close`, gives a :class:`checkmaite_core.StoreMaintenanceWarning`.
+
         Args:
             run: Any run; see :class:`checkmaite_core.RunLike`.
             provenance: Where it comes from; by default what ``configure_provenance`` and the environment say.
@@ -169,6 +177,7 @@ class AnalyticsStore:
             RunContractError: It lacks something that a run must have.
             StoreError: As for :meth:`commit`.
         """
+        self._upkeep.tell()
         if provenance is None:
             provenance = resolve_provenance()
         bundle = bundle_run(
@@ -178,7 +187,10 @@ class AnalyticsStore:
             store_uri=self.uri,
             report=make_report(run, report_threshold),
         )
-        return self.commit(upload_large_report(self, bundle))
+        receipt = self.commit(upload_large_report(self, bundle))
+        if receipt.created:
+            self._upkeep.wrote(self._maintain_after_writes)
+        return receipt
 
     def query(self, sql: str) -> pyarrow.Table:
         """Answer one SELECT statement of DuckDB's SQL.
@@ -233,6 +245,17 @@ class AnalyticsStore:
             return FoldReport(manifest=0, folded=0, abandoned=0, deleted=0, quarantined=())
         return self._folder.fold()
 
+    def maintain(self, *, at_least: int = 1) -> None:
+        """Fold, if at least ``at_least`` events wait for it. Backends have their workers call this.
+
+        Unlike :meth:`fold` it lists the inbox only as far as it takes to know.
+
+        Raises:
+            StoreError: As for :meth:`fold`.
+        """
+        if self._format.exists() and fold_is_due(self._objects, self._manifests, at_least):
+            self._folder.fold()
+
     def verify(self) -> VerifyReport:
         """Read every object of the store and compare it with its checksum. Damage is reported, not raised.
 
@@ -242,8 +265,19 @@ class AnalyticsStore:
         return Verifier(self._objects).verify()
 
     def close(self) -> None:
-        """Let go of the query connection; the data is not touched, and the object can be used again."""
-        self._sql.close()
+        """Let go of the query connection; the object can be used again.
+
+        Waits for a fold that :meth:`write` began. If this object has written since, and
+        ``StoreSettings.fold_after`` events wait, whoever wrote them, they are folded now. A failure is a
+        :class:`checkmaite_core.StoreMaintenanceWarning`.
+        """
+        try:
+            self._upkeep.finish(self._maintain_after_writes)
+        finally:
+            self._sql.close()
+
+    def _maintain_after_writes(self) -> None:
+        self.maintain(at_least=self._settings.fold_after)
 
     def _view(self) -> StoreView:
         self._format.exists()

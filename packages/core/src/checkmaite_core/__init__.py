@@ -25,7 +25,7 @@ from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_core.report import ArtifactReport, InlineTextReport
 from checkmaite_core.resources import Resources
 from checkmaite_core.run import CapabilityConfig, CapabilityOutputs, CapabilityRun, RunLike
-from checkmaite_core.store import AnalyticsStoreConfig, CommitReceipt, ResultStore
+from checkmaite_core.store import AnalyticsStoreConfig, CommitReceipt, ResultStore, StoreMaintenanceWarning
 
 __all__ = [
     "AnalyticsStoreConfig",
@@ -54,6 +54,7 @@ __all__ = [
     "Resources",
     "ResultStore",
     "RunLike",
+    "StoreMaintenanceWarning",
     "cancelled",
     "configure_job_backend",
     "configure_provenance",

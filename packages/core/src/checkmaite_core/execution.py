@@ -39,7 +39,7 @@ from checkmaite_core.run import bundle_run, make_report
 from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, RunBundle, open_result_store, upload_large_report
 from checkmaite_core.submission import Payload, WorkOrder
 
-__all__ = ["cancelled_error", "execute", "settle"]
+__all__ = ["cancelled_error", "execute", "maintain", "settle"]
 
 
 class _Stop(Exception):
@@ -113,6 +113,27 @@ def settle(order: WorkOrder, failure: FailureRecord, *, started_at: datetime | N
         return Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
     status = JobStatus.CANCELLED if failure.kind is FailureKind.CANCELLED else JobStatus.FAILED
     return Outcome(status=status, failure=failure, started_at=started_at, finished_at=utc_now())
+
+
+def maintain(order: WorkOrder, *, at_least: int) -> FailureRecord | None:
+    """Put the store that a job's results went to in order (see :meth:`ResultStore.maintain`).
+
+    Args:
+        order: Of any job of the backend. Its environment is compared with this one first, as for the job itself.
+        at_least: How many commits must be waiting for it to be worth the while.
+
+    Returns:
+        None if that is done or not needed; else what stood in the way. Never raises for what a store does.
+    """
+    try:
+        require_match(order.environment, describe_environment(distribution=order.environment.subject))
+    except CheckmaiteError as error:
+        return FailureRecord.from_exception(error, FailureKind.DEPLOYMENT)
+    try:
+        _open_store(order.store.model_dump_json()).maintain(at_least=at_least)
+    except Exception as error:  # as in settle()
+        return FailureRecord.from_exception(error, FailureKind.STORE, retryable=_is_transient(error))
+    return None
 
 
 def _run_and_commit(

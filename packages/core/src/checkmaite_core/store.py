@@ -24,6 +24,8 @@ __all__ = [
     "ResultStore",
     "ResultStorePlugin",
     "RunBundle",
+    "StoreMaintenanceWarning",
+    "maintenance_warning",
     "open_result_store",
     "upload_large_report",
 ]
@@ -89,6 +91,14 @@ class CommitReceipt:
     reference: CapabilityRunRef
 
 
+class StoreMaintenanceWarning(UserWarning):
+    """A store was not put in order by itself. The text names the store, says why, and what to do.
+
+    No result is lost or hidden by that: what has been committed is in every answer, which only takes longer to give
+    the more commits wait.
+    """
+
+
 @runtime_checkable
 class ResultStore(Protocol):
     """Durable results. Every implementation passes ``checkmaite_core.testing.ResultStoreSuite``.
@@ -148,6 +158,18 @@ class ResultStore(Protocol):
         """The text of a run's report, wherever it lies; None if it has none."""
         ...
 
+    def maintain(self, *, at_least: int = 1) -> None:
+        """Put the store in order for quick reading, if at least ``at_least`` commits wait for that.
+
+        Backends call it after many jobs and when they are shut down, on a worker, with the worker's credentials. It
+        changes no answer, may be called at any time by any number of processes, beside writers and readers, and may
+        be ended at any point. A reader never calls it. A store that is always in order does nothing.
+
+        Raises:
+            StoreError: It could not be done; everything is as readable as before.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of connections; the data is not touched."""
         ...
@@ -159,6 +181,20 @@ class ResultStorePlugin(Protocol):
     def open(self, uri: str, storage_options: Mapping[str, Any]) -> ResultStore:
         """Open the store for reading and writing; nothing is created before the first write."""
         ...
+
+
+def maintenance_warning(uri: str, why: str) -> StoreMaintenanceWarning:
+    """The warning that a store was not put in order.
+
+    Args:
+        uri: The store's location.
+        why: What stood in the way; the text of an error, say.
+    """
+    return StoreMaintenanceWarning(
+        f"the analytics store at {uri} was not put in order by itself: {why}\n"
+        "  -> No result is lost or hidden; queries get slower. It is tried again after more runs. To do it now, and to "
+        f"see what stands in the way: checkmaite store fold --store {uri}"
+    )
 
 
 def upload_large_report(store: ResultStore, bundle: RunBundle) -> RunBundle:

@@ -157,6 +157,9 @@ class MemoryResultStore:
             f"there is no report {report.uri!r} in {self.uri}.", hint="Run the capability again.", uri=report.uri
         )
 
+    def maintain(self, *, at_least: int = 1) -> None:
+        """Nothing to do: memory is always in order."""
+
     def close(self) -> None:
         """Nothing has to be let go."""
 

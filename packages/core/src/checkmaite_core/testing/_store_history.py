@@ -38,12 +38,18 @@ class _Reopen:
     pass
 
 
+@dataclass(frozen=True)
+class _Maintain:
+    at_least: int
+
+
 _ROWS = st.lists(st.tuples(st.sampled_from(["left", "right"]), st.integers(0, 9)), max_size=3).map(tuple)
 _HISTORIES = st.lists(
     st.one_of(
         st.builds(_Commit, _EVENTS, st.sampled_from(["run-1", "run-2"]), _ROWS),
         st.builds(_Settle, _EVENTS),
         st.builds(_Reopen),
+        st.builds(_Maintain, st.sampled_from([1, 3])),
     ),
     min_size=2,
     max_size=10,
@@ -65,7 +71,7 @@ class HistoryTests(StoreTests, standard=True):
     )
     @hypothesis.given(history=_HISTORIES)
     def test_any_history_leaves_what_a_dictionary_would_hold(
-        self, store_config: AnalyticsStoreConfig, history: list[_Commit | _Settle | _Reopen]
+        self, store_config: AnalyticsStoreConfig, history: list[_Commit | _Settle | _Reopen | _Maintain]
     ) -> None:
         fresh = store_config.model_copy(update={"uri": f"{store_config.uri}-{uuid.uuid4().hex}"})
         store = open_result_store(fresh)
@@ -75,6 +81,8 @@ class HistoryTests(StoreTests, standard=True):
                 case _Reopen():
                     store.close()
                     store = open_result_store(fresh)
+                case _Maintain(at_least):
+                    store.maintain(at_least=at_least)
                 case _Settle(event):
                     reference = store.settle(event)
                     before = known.setdefault(event, None)

@@ -134,6 +134,29 @@ class SharingTests(StoreTests, standard=True):
         assert len(set(self.events(store))) == _RACERS * 10
         assert len(rows_of(store, "scores")) == _RACERS * 10
 
+    def test_maintenance_beside_writers_changes_no_answer(self, store_config: AnalyticsStoreConfig) -> None:
+        def act(store: ResultStore, racer: int) -> None:
+            for number in range(5):
+                if racer % 2:
+                    key = f"{racer}-{number}"
+                    store.commit(make_bundle(store, f"job-{key}", f"run-{key}", {"scores": [{"score": float(number)}]}))
+                    assert f"job-{key}" in self.events(store)
+                else:
+                    store.maintain(at_least=1 + number)
+
+        self._race(store_config, act)
+        store = open_result_store(store_config)
+        for _ in range(2):
+            assert len(self.events(store)) == len(set(self.events(store))) == _RACERS // 2 * 5
+            assert self.column(store, "scores", "score") == sorted([0.0, 1.0, 2.0, 3.0, 4.0] * (_RACERS // 2))
+            store.maintain()
+        store.close()
+
+    def test_maintaining_a_store_that_nothing_was_written_to_creates_nothing(self, store: ResultStore) -> None:
+        store.maintain()
+        assert self.events(store) == []
+        assert store.tables() == ["runs"]
+
     @staticmethod
     def _race(store_config: AnalyticsStoreConfig, act: Callable[[ResultStore, int], T]) -> list[T]:
         """Let several threads, each with a store object of its own, act at the same moment."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -11,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from checkmaite_core.backend import JobBackend
 from checkmaite_core.errors import JobNotFoundError
-from checkmaite_core.execution import cancelled_error, execute, settle
+from checkmaite_core.execution import cancelled_error, execute, maintain, settle
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import Job, JobPage, JobStatus, Progress
 from checkmaite_core.provenance import utc_now
-from checkmaite_core.store import AnalyticsStoreConfig
+from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
 from checkmaite_core.submission import Submission, WorkOrder
 from checkmaite_core.tracking import TrackedJob, page_of
 
@@ -117,13 +118,17 @@ class ThreadBackend(JobBackend):
     def shutdown(self, wait: bool = True) -> None:
         """Stop; without ``wait``, jobs that have not ended are settled as lost."""
         with self._lock:
-            self._closed = True
-            known = [job for job, _ in self._jobs.values()]
+            again, self._closed = self._closed, True
+            known = list(self._jobs.values())
         if not wait:
-            for job in known:
+            for job, _ in known:
                 if not job.status.is_terminal:
                     self._end(job, _left_behind())
         self._threads.shutdown(wait=wait, cancel_futures=not wait)
+        committed = [order for job, order in known if job.status is JobStatus.COMPLETED]
+        failure = maintain(committed[-1], at_least=1) if committed and not again else None
+        if failure is not None:
+            warnings.warn(maintenance_warning(self.store_config.uri, failure.message), stacklevel=2)
 
     @property
     def closed(self) -> bool:

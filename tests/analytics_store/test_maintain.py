@@ -1,0 +1,195 @@
+"""Folding by itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from checkmaite_analytics_store import AnalyticsStore, StoreSettings
+from checkmaite_core import CapabilityConfig, CapabilityOutputs, CapabilityRun, StoreMaintenanceWarning
+from checkmaite_storage import LocalObjectStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    Open = Callable[..., AnalyticsStore]
+
+
+class Run(CapabilityRun[CapabilityConfig, CapabilityOutputs]):
+    def extract(self) -> list[Any]:
+        return []
+
+
+def run(number: int) -> Run:
+    return Run(
+        capability_id="test.maintain",
+        config=CapabilityConfig(),
+        outputs=CapabilityOutputs(),
+        dataset_metadata=[{"id": f"data-{number}"}],
+        model_metadata=[],
+        metric_metadata=[],
+    )
+
+
+def manifests(root: Path) -> int:
+    return len(list((root / "manifests").glob("*")))
+
+
+def folded(store: AnalyticsStore) -> int:
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(file).num_rows for file in store.files("runs"))
+
+
+def damage_first_manifest(root: Path) -> None:
+    (root / "manifests").mkdir()
+    (root / "manifests/v0000000001.json").write_text("no manifest")
+
+
+def test_only_a_tail_of_the_asked_length_is_folded(open_store: Open, make: ModuleType, root: Path) -> None:
+    for number in range(3):
+        open_store().commit(make.scores_of(f"job-{number}", f"run-{number}", 1.0))
+    open_store().maintain(at_least=4)
+    assert manifests(root) == 0
+    open_store().maintain(at_least=3)
+    assert folded(open_store()) == 3
+    open_store().maintain(), open_store().maintain(at_least=3)
+    assert manifests(root) == 1, "what is folded, and still lies in the inbox, does not wait"
+
+
+def test_the_inbox_is_listed_only_as_far_as_it_takes(
+    open_store: Open, make: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        open_store().commit(make.scores_of(f"job-{number:02}", f"run-{number}", 1.0))
+    store = open_store()
+    listed = []
+    really = LocalObjectStore.list
+
+    def listing(self: LocalObjectStore, prefix: str = "") -> Any:
+        for info in really(self, prefix):
+            listed.append(info.key)
+            yield info
+
+    monkeypatch.setattr(LocalObjectStore, "list", listing)
+    monkeypatch.setattr(store._folder, "fold", lambda *_, **__: None)
+    store.maintain(at_least=5)
+    assert [key for key in listed if key.startswith("inbox/")] == [f"inbox/job-{number:02}.run" for number in range(5)]
+
+
+def test_damaged_objects_that_a_fold_has_set_aside_do_not_make_every_shutdown_fold(
+    open_store: Open, make: ModuleType, root: Path
+) -> None:
+    open_store().commit(make.scores_of("job-1", "run-1", 1.0))
+    (root / "inbox/job-1.run").write_bytes(b"damaged")
+    assert open_store().fold().quarantined == ("inbox/job-1.run",)
+    store = open_store()
+    store._folder.fold = None  # type: ignore[assignment, method-assign] - calling it fails the test
+    store.maintain()
+
+
+def test_many_writes_of_one_process_are_folded_meanwhile_and_the_rest_waits(open_store: Open, root: Path) -> None:
+    with open_store(fold_after=10) as store:
+        for number in range(10):
+            store.write(run(number))
+        store._upkeep._thread.join(60)  # type: ignore[union-attr]
+        assert folded(store) == 10, "before it is closed"
+        for number in range(10, 15):
+            store.write(run(number))
+        store.write(run(3))
+    assert folded(open_store()) == 10
+    assert open_store().query("SELECT count(*) AS n FROM runs")["n"].to_pylist() == [15]
+    assert not [thread for thread in threading.enumerate() if thread.name == "checkmaite-fold"]
+
+
+def test_the_last_of_many_short_processes_folds_what_all_of_them_wrote(open_store: Open, root: Path) -> None:
+    for number in range(6):
+        assert manifests(root) == 0
+        with open_store(fold_after=6) as store:
+            store.write(run(number))
+    assert folded(open_store()) == 6
+
+
+def test_who_only_reads_or_commits_for_jobs_folds_nothing(open_store: Open, make: ModuleType, root: Path) -> None:
+    for number in range(5):
+        with open_store(fold_after=2) as store:
+            store.commit(make.scores_of(f"job-{number}", f"run-{number}", 1.0))
+            store.query("SELECT * FROM runs")
+    assert manifests(root) == 0
+
+
+def test_folding_by_itself_can_be_turned_off(open_store: Open, root: Path) -> None:
+    with open_store(fold_after=0) as store:
+        for number in range(5):
+            store.write(run(number))
+    assert manifests(root) == 0
+
+
+def test_a_fold_that_failed_is_told_by_the_next_write_which_stores_its_run(open_store: Open, root: Path) -> None:
+    store = open_store(fold_after=2)
+    store.write(run(1))
+    damage_first_manifest(root)
+    store.write(run(2))
+    store._upkeep._thread.join(60)  # type: ignore[union-attr]
+    with pytest.warns(StoreMaintenanceWarning, match=r"v0000000001\.json(.|\n)*checkmaite store fold") as told:
+        store.write(run(3))
+    assert str(store.uri) in str(told[0].message)
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store._upkeep._written = 0
+        store.close()
+    assert len(list((root / "inbox").iterdir())) == 3
+
+
+def test_a_fold_that_failed_is_told_by_close(open_store: Open, root: Path) -> None:
+    store = open_store(fold_after=3)
+    store.write(run(1))
+    damage_first_manifest(root)
+    with pytest.warns(StoreMaintenanceWarning, match=r"v0000000001\.json"):
+        store.close()
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from test_maintain import run, damage_first_manifest
+from pathlib import Path
+from checkmaite_analytics_store import AnalyticsStore, StoreSettings
+
+store = AnalyticsStore(sys.argv[1], settings=StoreSettings(fold_after=20))
+for number in range(20):
+    if number == int(sys.argv[3]):
+        damage_first_manifest(Path(sys.argv[1]))
+    store.write(run(number))
+"""
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["sound", "damaged"])
+def test_a_process_that_ends_without_closing_the_store_ends_its_fold_and_tells_what_failed(
+    open_store: Open, root: Path, damaged: bool
+) -> None:
+    arguments = [str(root), str(Path(__file__).parent), "19" if damaged else "-1"]
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    if damaged:
+        assert "StoreMaintenanceWarning: the analytics store at " in ended.stderr
+    else:
+        assert ended.stderr == ""
+        assert folded(open_store()) == 20
+
+
+def test_what_can_be_pickled_still_can(root: Path) -> None:
+    import pickle
+
+    store = pickle.loads(pickle.dumps(AnalyticsStore(root, settings=StoreSettings(fold_after=7))))
+    assert store._settings.fold_after == 7
