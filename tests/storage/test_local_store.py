@@ -208,9 +208,14 @@ def test_a_file_in_the_roots_place_is_refused(tmp_path: Path) -> None:
         open_object_store(str(tmp_path / "file"))
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
-def test_a_scheme_without_its_connector_names_what_to_install(scheme: str) -> None:
-    with pytest.raises(PluginNotFoundError, match=r'pip install "checkmaite-storage\['):
+@pytest.mark.parametrize(
+    ("scheme", "library", "extra"), [("s3", "s3fs", "s3"), ("gs", "gcsfs", "gcs"), ("az", "adlfs", "azure")]
+)
+def test_a_scheme_without_its_connector_names_what_to_install(
+    scheme: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
+    with pytest.raises(PluginNotFoundError, match=rf'pip install "checkmaite-storage\[{extra}\]"'):
         open_object_store(f"{scheme}://bucket/prefix")
 
 

@@ -98,6 +98,8 @@ class ObjectStore(Protocol):
     def probe(self) -> ObjectInfo:
         """Prove that put-if-absent holds by putting one probe object twice, then remove it.
 
+        Needs the rights to get, list and put. Without the right to delete, the object (a few bytes) stays.
+
         Returns:
             The probe's entry as the store listed it; its ``last_modified`` is the server's time just now.
 

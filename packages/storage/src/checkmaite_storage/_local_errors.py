@@ -42,9 +42,7 @@ def _translate(error: OSError, uri: str, verb: str) -> StorageError:
             uri=uri,
         )
     if code in _DENIED:
-        return AccessDeniedError(
-            message, hint="Check with `ls -ld` who owns the folder and that its file system is not read-only.", uri=uri
-        )
+        return AccessDeniedError(message, hint=_how_to_get_access(code, verb), uri=uri)
     if code in _UNREACHABLE:
         return StorageUnreachableError(message, hint="Check the mount and the server behind it, then retry.", uri=uri)
     if code in _MISPLACED:
@@ -59,3 +57,11 @@ def _translate(error: OSError, uri: str, verb: str) -> StorageError:
             message, hint="The file system has no hard links, which put-if-absent needs: choose another one.", uri=uri
         )
     return StorageError(message, hint="Check the disk and the file system (`dmesg`), then try again.", uri=uri)
+
+
+def _how_to_get_access(code: int, verb: str) -> str:
+    if code == errno.EROFS:
+        return "The file system is mounted read-only: see `findmnt -T` for the folder, or choose another location."
+    if verb in ("read", "listed"):
+        return "Ask the owner (`ls -ld`) to let you read: r on its files, r and x on its folders."
+    return "Check with `ls -ld` who owns the folder: writing and deleting need w and x on it."

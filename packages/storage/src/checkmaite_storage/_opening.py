@@ -29,8 +29,8 @@ def open_object_store(uri: str, storage_options: Mapping[str, Any] | None = None
         ConfigurationError: The URI cannot be a location.
     """
     if not uri.strip() or "\0" in uri:
-        raise ConfigurationError(
-            f"{uri!r} is not a location.", hint="Pass a folder such as './analytics_store', or a URI."
+        raise ConfigurationError(  # not shown: it may hold credentials
+            "the location is empty or holds a NUL character.", hint="Pass a folder such as './store', or a URI."
         )
     scheme = _SCHEME.match(uri)
     if scheme is not None and scheme[2] is None and scheme[1].lower() != "file":

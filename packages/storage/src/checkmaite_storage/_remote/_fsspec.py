@@ -52,7 +52,7 @@ def run_coroutine(
     """Run ``function(*args, **kwargs)`` on the filesystem's event loop; it is cancelled after ``timeout`` seconds.
 
     Raises:
-        FSTimeoutError: fsspec's, after ``timeout``; a ``TimeoutError``'s namesake, not one.
+        TimeoutError: After ``timeout`` (fsspec's ``FSTimeoutError``).
     """
     from fsspec.asyn import sync
 

@@ -25,7 +25,8 @@ class RetryPolicy:
 
     Attributes:
         deadline: From the first attempt to giving up; transfers get :func:`transfer_seconds` on top.
-        connect_deadline: The same while no connection can be made at all, as with a mistyped endpoint.
+        connect_deadline: From the first of several attempts in a row that could not connect at all, as with a
+            mistyped endpoint, to giving up.
         attempt_timeout: How long one attempt may wait for its answer.
         initial_backoff: The first pause is a random part of this; it doubles with each attempt.
         max_backoff: The longest pause.
@@ -59,6 +60,7 @@ class Retrying:
         self._policy = policy
         self._allowance = transfer_seconds(size)
         self._start = policy.clock()
+        self._unreachable_since: float | None = None
         self.attempts = 1
 
     @property
@@ -78,8 +80,12 @@ class Retrying:
             return False
         policy = self._policy
         limit = policy.deadline + self._allowance
-        if kind is Kind.UNREACHABLE:
-            limit = min(limit, policy.connect_deadline)
+        if kind is not Kind.UNREACHABLE:
+            self._unreachable_since = None
+        elif self._unreachable_since is None:
+            self._unreachable_since = self.elapsed
+        if self._unreachable_since is not None:
+            limit = min(limit, self._unreachable_since + policy.connect_deadline)
         backoff = min(policy.initial_backoff * 2.0 ** min(self.attempts - 1, 32), policy.max_backoff)
         pause = policy.uniform(0.0, backoff)
         if self.elapsed + pause >= limit:
