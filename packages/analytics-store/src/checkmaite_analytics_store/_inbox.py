@@ -13,6 +13,7 @@ from checkmaite_analytics_store._manifest import Manifest, ManifestReader, Quara
 from checkmaite_analytics_store._schemas import SchemaRegistry
 from checkmaite_analytics_store._sealed import corrupt
 from checkmaite_core.errors import CorruptObjectError, ObjectNotFoundError
+from checkmaite_core.record import ScalarType
 from checkmaite_storage import ObjectInfo, ObjectStore
 
 __all__ = ["Identity", "Inbox", "Snapshot", "TailEvent", "TailListing", "why"]
@@ -84,6 +85,7 @@ class Inbox:
         self._schemas = schemas
         self._lock = threading.Lock()
         self._known: dict[str, tuple[ObjectInfo, StoredRun | Abandoned]] = {}
+        self._latest: Manifest | None = None
 
     def uri_of(self, event_id: str) -> str:
         """Where an event's object lies."""
@@ -105,6 +107,7 @@ class Inbox:
         """
         listed = [info for info in self._objects.list(INBOX) if event_of_key(info.key) is not None]
         manifest = self._manifests.newest()
+        self._latest = manifest
         index = self._manifests.index(manifest)
         tail: list[ObjectInfo] = []
         stale: list[ObjectInfo] = []
@@ -161,12 +164,26 @@ class Inbox:
         """A writer that skipped the registry must not give a column two types."""
         for table in run.tables:
             for name, kind in table.columns.items():
-                registered = self._schemas.type_of(table.name, name)
+                registered = self._type_of(run.event_id, table.name, name)
                 if registered is not kind:
                     raise corrupt(
                         self.uri_of(run.event_id),
                         f"table {table.name!r}, column {name!r} is {kind}, but is registered as {registered}",
                     )
+
+    def _type_of(self, event_id: str, table: str, column: str) -> ScalarType | None:
+        try:
+            return self._schemas.listed_type_of(table, column)
+        except CorruptObjectError as error:
+            # Folded rows were checked against the registration when it could still be read.
+            for entry in self._latest.files(table) if self._latest else ():
+                kind = dict(entry.columns).get(column)
+                if kind is not None:
+                    return kind
+            raise corrupt(
+                self.uri_of(event_id),
+                f"the type of its table {table!r}, column {column!r} is not known, as {error.message.rstrip('.')}",
+            ) from error
 
     def _forget_all_but(self, events: list[TailEvent]) -> None:
         keep = {event.event_id for event in events}
