@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 import threading
@@ -16,7 +17,13 @@ import ray
 from ray import cloudpickle
 
 from checkmaite_core.backend import JobBackend
-from checkmaite_core.errors import ClusterUnreachableError, ConfigurationError, JobNotFoundError, ResourceDemandError
+from checkmaite_core.errors import (
+    ClusterError,
+    ClusterUnreachableError,
+    ConfigurationError,
+    JobNotFoundError,
+    ResourceDemandError,
+)
 from checkmaite_core.execution import cancelled_error
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import Job, JobPage, JobStatus, Progress
@@ -28,6 +35,8 @@ from checkmaite_core.tracking import TrackedJob, page_of
 from checkmaite_ray_simple import connection, failures
 from checkmaite_ray_simple.channel import Board, Event
 from checkmaite_ray_simple.dispatcher import Dispatcher
+from checkmaite_ray_simple.maintenance import Maintenance
+from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.resources import Nodes, task_options
 from checkmaite_ray_simple.settings import RaySimpleOptions
 from checkmaite_ray_simple.settling import Settler
@@ -88,6 +97,7 @@ class RaySimpleBackend(JobBackend):
         self._options = options
         self._tasks: dict[str, _Task] = {}
         self._settler: Settler[_Task] = Settler(self._then, self._on_settled)
+        self._maintenance = Maintenance(self._then, store.uri, options.maintain_after)
         self._closed = False
         self._process = os.getpid()
         self._accepting = threading.Lock()
@@ -102,7 +112,7 @@ class RaySimpleBackend(JobBackend):
         self._dispatcher.call(self._hear)
         self._dispatcher.call_later(_LOOK, self._look)
         # Runs before Ray's own: handlers run in the reverse order of their registration.
-        atexit.register(self.shutdown, wait=False)
+        atexit.register(self._at_exit)
 
     @property
     def closed(self) -> bool:
@@ -132,6 +142,7 @@ class RaySimpleBackend(JobBackend):
         return page_of(jobs, status=status, name=name, since=since, limit=limit, cursor=cursor)
 
     def _submit(self, submission: Submission) -> Job:
+        self._maintenance.tell()
         if not self._connection.alive:
             raise ClusterUnreachableError(
                 f"the Ray of this backend has been shut down in this process, so job {submission.name!r} cannot run.",
@@ -234,6 +245,8 @@ class RaySimpleBackend(JobBackend):
 
     def _end(self, task: _Task, outcome: Outcome) -> None:
         task.payload = None  # it may be large, and the handle is kept
+        if outcome.status is JobStatus.COMPLETED:
+            self._maintenance.committed(task.order)  # before anyone knows: who hears of it may shut the backend down
         task.job.finish(outcome)
 
     def _cancelled(self, task: _Task) -> FailureRecord:
@@ -314,17 +327,36 @@ class RaySimpleBackend(JobBackend):
             if self._closed:
                 return
             self._closed = True
-        atexit.unregister(self.shutdown)
+        atexit.unregister(self._at_exit)
         try:
             if wait:
                 for task in self._unfinished():
                     task.job.wait()
         finally:
             unfinished = self._unfinished()
-            if unfinished:
-                self._abandon(unfinished)
-            self._dispatcher.stop()
-            connection.release(self._connection)
+            try:
+                if unfinished:
+                    self._abandon(unfinished)
+                self._dispatcher.stop()
+                self._maintain()
+            finally:
+                self._dispatcher.stop()
+                connection.release(self._connection)
+        self._maintenance.tell()
+
+    def _at_exit(self) -> None:
+        with contextlib.suppress(KeyboardInterrupt):  # who will not wait for the last things need not read of them
+            self.shutdown(wait=False)
+
+    def _maintain(self) -> None:
+        """Have the store put in order for the last time, unless the cluster has gone."""
+        if not (self._maintenance.wanted and self._options.maintain_timeout_seconds and self._connection.alive):
+            return
+        try:
+            probe(self._connection.target)  # a call to a cluster that has gone may never return
+        except ClusterError:
+            return
+        self._maintenance.finish(self._options.maintain_timeout_seconds)
 
     def _abandon(self, tasks: list[_Task]) -> None:
         """End jobs with the backend, and say which."""

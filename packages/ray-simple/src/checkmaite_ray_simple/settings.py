@@ -22,6 +22,11 @@ class RaySimpleOptions(BaseModel):
             Code that raises is never run again.
         cancel_grace_seconds: How long a cancelled job that is running may take to see
             :func:`checkmaite_core.cancelled` and stop, before it is stopped by force.
+        maintain_after: After so many jobs that stored results, a worker puts the store in order, so that queries stay
+            quick; and once more when the backend is shut down. 0 turns both off. Jobs neither wait for it nor fail
+            with it: what goes wrong is a :class:`checkmaite_core.StoreMaintenanceWarning`.
+        maintain_timeout_seconds: How long shutting the backend down may wait for that, also without waiting for jobs;
+            0 leaves the last one out.
         reinit: Leave the Ray that this process is connected to and connect anew; refused while it has our jobs.
         num_cpus: CPUs that a local Ray offers; all of the machine's if left out. Only with ``address="local"``.
         dashboard: Start Ray's dashboard. Only with ``address="local"``.
@@ -34,6 +39,8 @@ class RaySimpleOptions(BaseModel):
     runtime_env: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
     max_retries: Annotated[int, Field(ge=0)] = 2
     cancel_grace_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
+    maintain_after: Annotated[int, Field(ge=0)] = 500
+    maintain_timeout_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
     reinit: bool = False
     num_cpus: Annotated[int, Field(ge=1)] | None = None
     dashboard: bool = False

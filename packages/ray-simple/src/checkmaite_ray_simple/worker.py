@@ -1,4 +1,4 @@
-"""What runs on the cluster: the task of a job, and the task that settles jobs which ended badly."""
+"""What runs on the cluster: the task of a job, and those that settle jobs and put the store in order."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import ray
 from ray import cloudpickle
 
-from checkmaite_core.execution import execute, settle
+from checkmaite_core.execution import execute, maintain, settle
 from checkmaite_core.failure import FailureRecord
 from checkmaite_core.submission import WorkOrder
 from checkmaite_ray_simple.channel import Event
 
-__all__ = ["run_job", "settle_jobs"]
+__all__ = ["maintain_store", "run_job", "settle_jobs"]
 
 _PROGRESS_INTERVAL = 0.2
 _CANCEL_INTERVAL = 0.2
@@ -88,3 +88,11 @@ def settle_jobs(jobs: list[tuple[str, str]]) -> list[str]:
         settle(WorkOrder.model_validate_json(order), FailureRecord.model_validate_json(failure)).model_dump_json()
         for order, failure in jobs
     ]
+
+
+# Without a CPU: on a cluster of one, it must not wait for a long job, nor a job for it.
+@ray.remote(num_cpus=0, max_retries=0)
+def maintain_store(order: str, at_least: int) -> str | None:
+    """Put the store of a job's order (JSON) in order, if ``at_least`` commits wait; returns what stood in the way."""
+    failure = maintain(WorkOrder.model_validate_json(order), at_least=at_least)
+    return None if failure is None else failure.message
