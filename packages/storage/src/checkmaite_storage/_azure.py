@@ -1,0 +1,218 @@
+"""The connector of Azure Blob Storage: its URIs, options and remedies."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from checkmaite_core.errors import ConfigurationError
+from checkmaite_storage._azure_client import AzureClient
+from checkmaite_storage._remote import (
+    Location,
+    Remedies,
+    RemoteObjectStore,
+    Verb,
+    check_option_names,
+    import_connector_library,
+    parse_location,
+    secret_values,
+)
+
+__all__ = ["AzureLocation", "azure_connector"]
+
+_SCHEMES = ("az", "abfs", "abfss")
+_HOST = re.compile(
+    r"(?P<account>[a-z0-9]{3,24})\.(?:dfs|blob)\."
+    r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net)\Z"
+)
+_CREDENTIALS = "Credentials go into storage_options (account_key, sas_token, ...) or AZURE_STORAGE_* variables."
+
+_CONNECTION = {
+    "account_name",
+    "account_key",
+    "account_host",
+    "connection_string",
+    "credential",
+    "sas_token",
+    "anon",
+    "client_id",
+    "client_secret",
+    "tenant_id",
+    "location_mode",
+}
+_TRANSFER = {
+    "blocksize",
+    "default_fill_cache",
+    "default_cache_type",
+    "version_aware",
+    "assume_container_exists",
+    "max_concurrency",
+    "timeout",
+    "connection_timeout",
+    "read_timeout",
+}
+# adlfs hands what it does not know to DefaultAzureCredential, which ignores what it does not know either.
+_DEFAULT_CREDENTIAL = {
+    "authority",
+    "managed_identity_client_id",
+    "workload_identity_client_id",
+    "workload_identity_tenant_id",
+    "shared_cache_username",
+    "shared_cache_tenant_id",
+    "process_timeout",
+    *(
+        f"exclude_{which}_credential"
+        for which in (
+            "environment",
+            "workload_identity",
+            "managed_identity",
+            "shared_token_cache",
+            "visual_studio_code",
+            "cli",
+            "developer_cli",
+            "powershell",
+        )
+    ),
+}
+_KNOWN = _CONNECTION | _TRANSFER | _DEFAULT_CREDENTIAL
+_PUBLIC = _KNOWN - {"account_key", "connection_string", "credential", "sas_token", "client_secret"}
+_VARIABLES = {
+    "account_key": "AZURE_STORAGE_ACCOUNT_KEY",
+    "connection_string": "AZURE_STORAGE_CONNECTION_STRING",
+    "sas_token": "AZURE_STORAGE_SAS_TOKEN",
+    "client_secret": "AZURE_STORAGE_CLIENT_SECRET",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AzureLocation(Location):
+    """A container, with its account's host where the URI names one.
+
+    Attributes:
+        host: Such as ``account.dfs.core.windows.net``; empty where options or variables name the account.
+    """
+
+    host: str = ""
+
+    @property
+    def container_uri(self) -> str:
+        """The container alone."""
+        return f"{self.scheme}://{self.container}{'@' if self.host else ''}{self.host}"
+
+
+def azure_connector(uri: str, storage_options: Mapping[str, Any]) -> RemoteObjectStore:
+    """Open a container of Azure Blob Storage: the connector of ``az://``, ``abfs://`` and ``abfss://``.
+
+    Args:
+        uri: ``az://container/prefix``, or ``abfs://container@account.dfs.core.windows.net/prefix``.
+        storage_options: Those of ``adlfs.AzureBlobFileSystem``, such as ``account_name`` and ``account_key``,
+            ``sas_token``, ``connection_string``, ``credential`` or ``anon``; also what ``DefaultAzureCredential``
+            takes, such as ``exclude_cli_credential``. What is not given comes from the ``AZURE_STORAGE_*`` variables.
+
+    Raises:
+        PluginNotFoundError: adlfs is not installed.
+        UnknownOptionError: An option that adlfs does not have.
+        ConfigurationError: The URI holds credentials or is of another form, or no account is named, or two.
+    """
+    location = _location(uri)
+    check_option_names(storage_options, _KNOWN)
+    import_connector_library("adlfs", "azure")
+    options = {**storage_options, **_account(location, storage_options)}
+    return RemoteObjectStore(
+        AzureClient(
+            location=location,
+            options=options,
+            has_options=bool(storage_options),
+            account=_host_account(location),
+            remedies=_remedies(location.container),
+            secrets=_secrets(storage_options),
+        )
+    )
+
+
+def _location(uri: str) -> AzureLocation:
+    scheme, _, rest = uri.partition("://")
+    scheme = scheme.lower() if scheme.lower() in _SCHEMES else "az"
+    authority, slash, path = rest.partition("/")
+    container, at, host = authority.partition("@")
+    if at and (":" in container or not _HOST.match(host.lower())):
+        raise ConfigurationError(
+            f"the {scheme} URI holds an '@' that is not followed by the host of a storage account (not shown).",
+            hint=f"Write {scheme}://container@account.dfs.core.windows.net/prefix, or az://container/prefix and name "
+            f"the account in storage_options. {_CREDENTIALS}",
+        )
+    plain = f"{uri.partition('://')[0]}://{container}{slash}{path}" if at else uri
+    found = parse_location(plain, _SCHEMES, scheme=scheme, credentials=_CREDENTIALS)
+    if not re.fullmatch(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}", found.container):
+        raise ConfigurationError(
+            f"{found.container!r} cannot be the name of a container.",
+            hint="It has 3 to 63 lower-case letters and digits, with single hyphens between them.",
+        )
+    return AzureLocation(scheme, found.container, found.prefix, host.lower())
+
+
+def _host_account(location: AzureLocation) -> str | None:
+    host = _HOST.match(location.host)
+    return host["account"] if host else None
+
+
+def _account(location: AzureLocation, options: Mapping[str, Any]) -> dict[str, str]:
+    """What the URI's host adds to the options; refuses an account that is missing or named twice."""
+    host = _HOST.match(location.host)
+    named = options.get("account_name")
+    if host is None:
+        variables = ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_CONNECTION_STRING")
+        if not (named or options.get("connection_string") or any(map(os.environ.get, variables))):
+            raise ConfigurationError(
+                f"{location.uri} does not say in which storage account the container lies.",
+                hint="Pass storage_options={'account_name': ...}, set AZURE_STORAGE_ACCOUNT_NAME, or write "
+                f"abfs://{location.container}@ACCOUNT.dfs.core.windows.net/...",
+            )
+        return {}
+    if named and named != host["account"]:
+        raise ConfigurationError(
+            f"{location.uri} names the account {host['account']!r}, and storage_options['account_name'] {named!r}.",
+            hint="Leave account_name out.",
+        )
+    added = {"account_name": host["account"]}
+    if host["cloud"] != "core.windows.net" and "account_host" not in options:
+        added["account_host"] = f"{host['account']}.blob.{host['cloud']}"
+    return added
+
+
+def _secrets(options: Mapping[str, Any]) -> frozenset[str]:
+    """Secret values of the options and variables, also the parts that a message may quote alone."""
+    given = {name: options.get(name) or os.environ.get(variable) for name, variable in _VARIABLES.items()}
+    found = {*secret_values({**options, **given}, _PUBLIC)}
+    for text in tuple(found):
+        parts = dict(part.partition("=")[::2] for part in text.split(";"))
+        key, signed = parts.get("AccountKey", ""), parts.get("SharedAccessSignature", text)
+        signature = dict(parse_qsl(signed.lstrip("?"))).get("sig", "")
+        raw = re.search(r"(?:^|[?&])sig=([^&]+)", signed)
+        found |= {key, signature, raw[1] if raw else "", unquote(text)}
+    return frozenset(secret for secret in found if len(secret) >= 4)
+
+
+def _remedies(container: str) -> Remedies:
+    return Remedies(
+        denied={
+            Verb.READ: "Reading needs the right r of a SAS, or the role 'Storage Blob Data Reader'; a firewall or "
+            "network rule of the account also answers so.",
+            Verb.LIST: "Listing needs the right l of a SAS, or the role 'Storage Blob Data Reader'.",
+            Verb.WRITE: "Writing needs the right c of a SAS (w too above 32 MiB), or the role 'Storage Blob Data "
+            "Contributor'.",
+            Verb.DELETE: "Deleting needs the right d of a SAS, or the role 'Storage Blob Data Contributor'; jobs "
+            "that only write results do without it.",
+        },
+        unauthenticated="Pass one of account_key, sas_token, connection_string or credential in storage_options, set "
+        "AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING, or run `az login`; "
+        "a SAS may have expired.",
+        absent_container=f"Check the account and the name, or make it: az storage container create -n {container}. "
+        "Without credentials, a private container looks absent too.",
+        unreachable="Check the account's name (account_name, or the host in the URI), connection_string and the "
+        "network: an account that does not exist has no address.",
+    )
