@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from checkmaite_analytics_store._bundle import Abandoned, StoredRun, encode_bundle, encode_marker
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._format import StoreFormat
@@ -11,12 +13,15 @@ from checkmaite_analytics_store._layout import inbox_key
 from checkmaite_analytics_store._manifest import ManifestReader
 from checkmaite_analytics_store._schemas import SchemaRegistry
 from checkmaite_analytics_store._sealed import corrupt
-from checkmaite_core.errors import EventAbandonedError, ObjectExistsError, ObjectNotFoundError
+from checkmaite_core.errors import CorruptObjectError, EventAbandonedError, ObjectExistsError, ObjectNotFoundError
 from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_core.store import CommitReceipt, RunBundle
 from checkmaite_storage import ObjectStore
 
 __all__ = ["Committer"]
+
+_REMEMBERED = 256
+"""Commits of this process, such that a repeat of one is a single request."""
 
 
 class Committer:
@@ -38,6 +43,8 @@ class Committer:
         self._manifests = manifests
         self._reader = reader
         self._learned = False
+        self._lock = threading.Lock()
+        self._own: dict[str, CapabilityRunRef] = {}
 
     def commit(self, bundle: RunBundle) -> CommitReceipt:
         """See :meth:`AnalyticsStore.commit`."""
@@ -52,11 +59,15 @@ class Committer:
             try:
                 self._objects.put_if_absent(key, data)
             except ObjectExistsError:
+                own = self._own.get(bundle.event_id)
+                if own is not None:  # what this process committed stays committed
+                    return CommitReceipt(bundle.event_id, created=False, reference=own)
                 found = self._read(bundle.event_id)
                 index = self._newest_index()
                 if found is None or bundle.event_id in index:
                     continue
                 return CommitReceipt(bundle.event_id, created=False, reference=self._committed(found))
+            self._remember(bundle.reference)
             return CommitReceipt(bundle.event_id, created=True, reference=bundle.reference)
         reference = self._folded_reference(bundle.event_id)
         if reference is None:
@@ -86,6 +97,12 @@ class Committer:
             return self._folded_reference(event_id)
         return found.reference if isinstance(found, StoredRun) else None
 
+    def _remember(self, reference: CapabilityRunRef) -> None:
+        with self._lock:
+            self._own[reference.event_id] = reference
+            while len(self._own) > _REMEMBERED:
+                del self._own[next(iter(self._own))]
+
     def _read(self, event_id: str) -> StoredRun | Abandoned | None:
         """What lies at an event's key; None if it has been removed, which follows its folding.
 
@@ -114,15 +131,22 @@ class Committer:
 
     def _folded_reference(self, event_id: str) -> CapabilityRunRef | None:
         """The reference of an event that the newest manifest has as folded; None for any other."""
-        manifest = self._manifests.newest()
-        if manifest is None or self._manifests.index(manifest).state(event_id) is not EventState.FOLDED:
-            return None
-        reference = self._reader.reference(manifest, event_id)
-        if reference is None:
-            raise corrupt(
-                f"{self._objects.uri}/tables/_references", f"event {event_id!r} is folded, but has no reference there"
-            )
-        return reference
+        while True:
+            manifest = self._manifests.newest()
+            if manifest is None or self._manifests.index(manifest).state(event_id) is not EventState.FOLDED:
+                return None
+            try:
+                reference = self._reader.reference(manifest, event_id)
+            except CorruptObjectError:
+                if self._manifests.newest_number() == manifest.number:
+                    raise
+                continue  # the file may be gone by right
+            if reference is None:
+                raise corrupt(
+                    f"{self._objects.uri}/tables/_references",
+                    f"event {event_id!r} is folded, but has no reference there",
+                )
+            return reference
 
 
 def _abandoned(event_id: str) -> EventAbandonedError:

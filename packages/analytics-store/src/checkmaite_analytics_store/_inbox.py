@@ -44,7 +44,7 @@ class TailListing:
 
     Attributes:
         manifest: The newest manifest, read after the inbox was listed; None if there is none.
-        index: Its index.
+        index: Its index; empty where the inbox was.
         tail: Inbox objects of events that the index does not have.
         stale: Inbox objects of events that it has: folded ones that wait for their deletion, and stragglers.
     """
@@ -108,7 +108,7 @@ class Inbox:
         listed = [info for info in self._objects.list(INBOX) if event_of_key(info.key) is not None]
         manifest = self._manifests.newest()
         self._latest = manifest
-        index = self._manifests.index(manifest)
+        index = self._manifests.index(manifest if listed else None)  # nothing to look up, nothing to read
         tail: list[ObjectInfo] = []
         stale: list[ObjectInfo] = []
         for info in listed:
@@ -152,13 +152,16 @@ class Inbox:
                 try:
                     events.append(self.load(info))
                 except ObjectNotFoundError as error:
-                    number = listing.manifest.number if listing.manifest else 0
-                    if self._manifests.newest_number() != number:
+                    if self.moved_since(listing.manifest):
                         break  # it was folded and deleted while we read: look again
                     raise corrupt(f"{self._objects.uri}/{info.key}", "it was listed, but is gone") from error
             else:
                 self._forget_all_but(events)
                 return Snapshot(listing.manifest, tuple(events), quarantined)
+
+    def moved_since(self, manifest: Manifest | None) -> bool:
+        """Whether there is a newer manifest: then objects that ``manifest`` speaks of may be gone by right."""
+        return self._manifests.newest_number() != (manifest.number if manifest else 0)
 
     def _check_types(self, run: StoredRun) -> None:
         """A writer that skipped the registry must not give a column two types."""

@@ -193,7 +193,10 @@ class AnalyticsStore:
         return receipt
 
     def query(self, sql: str) -> pyarrow.Table:
-        """Answer one SELECT statement of DuckDB's SQL.
+        """Answer one SELECT statement of DuckDB's SQL (or EXPLAIN one).
+
+        Of the folded files only the tables, columns and row groups are read that the statement needs. On local disk
+        each of these files is compared with its checksum once per process; elsewhere each page is that is read.
 
         The statement sees the store's tables and nothing else: no file, network, extension or Python variable.
         Times are UTC. A damaged object raises until :meth:`fold` has set it aside; then a
@@ -202,10 +205,11 @@ class AnalyticsStore:
         Raises:
             QueryError: The text is not one SELECT statement, or refers to something that does not exist.
             CorruptObjectError: An object cannot be read; it is named.
+            StorageError: The store cannot be reached or may not be read.
             PluginNotFoundError: duckdb is not installed.
         """
-        view = self._view()
-        answer = self._sql.query(view, sql)
+        self._format.exists()
+        view, answer = self._views.ask(lambda view: (view, self._sql.query(view, sql)))
         view.warn(self.uri)
         return answer
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -17,9 +18,12 @@ from checkmaite_analytics_store._rows import only_current, payload_tables, run_r
 from checkmaite_analytics_store._schemas import SchemaRegistry
 from checkmaite_analytics_store._settings import QuarantinedObjectWarning
 from checkmaite_analytics_store._types import KEY_COLUMNS, RUNS_COLUMNS, SCALARS
+from checkmaite_core.errors import CorruptObjectError
 from checkmaite_core.record import ScalarType
 
 __all__ = ["StoreView", "TableView", "ViewReader"]
+
+AnswerT = TypeVar("AnswerT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,26 @@ class ViewReader:
         Raises:
             CorruptObjectError: An object that is not quarantined cannot be read.
         """
-        snapshot = self._inbox.snapshot()
+        return self.ask(lambda view: view)
+
+    def ask(self, question: Callable[[StoreView], AnswerT]) -> AnswerT:
+        """Answer a question about the store as it is now.
+
+        A file that has gone while it was read is no damage if a newer manifest has been published, since files that
+        the newest ones do not name are removed: then the question is asked again.
+
+        Raises:
+            CorruptObjectError: An object that is not quarantined cannot be read.
+        """
+        while True:
+            snapshot = self._inbox.snapshot()
+            try:
+                return question(self._view_of(snapshot))
+            except CorruptObjectError:
+                if not self._inbox.moved_since(snapshot.manifest):
+                    raise
+
+    def _view_of(self, snapshot: Snapshot) -> StoreView:
         with self._lock:
             if self._last is not None and self._last.identity == snapshot.identity:
                 return self._last
