@@ -59,12 +59,12 @@ def test_superseded_rows_are_in_no_listed_file_and_only_affected_files_are_rewri
 ) -> None:
     open_store().commit(make.scores_of("job-1", "run-a", 1.0))
     open_store().commit(make.scores_of("job-2", "run-b", 2.0))
-    open_store().fold()
+    open_store(merge_bytes=0).fold()
     open_store().commit(make.scores_of("job-3", "run-c", 3.0))
-    open_store().fold()
+    open_store(merge_bytes=0).fold()
     first, second = open_store().files("scores")
     open_store().commit(make.scores_of("job-4", "run-c", 4.0))
-    open_store().fold()
+    open_store(merge_bytes=0).fold()
     files = open_store().files("scores")
     assert first in files
     assert second not in files
@@ -126,9 +126,10 @@ class Watched(LocalObjectStore):
     def _around(self, method: str, key: str, call: Callable[[], Any]) -> Any:
         self.calls.append(f"{method} {key}")
         self.before(method, key)
-        answer = call()
-        self.after(method, key)
-        return answer
+        try:
+            return call()
+        finally:
+            self.after(method, key)
 
     def get(self, key: str) -> bytes:
         return self._around("get", key, lambda: super(Watched, self).get(key))  # type: ignore[no-any-return]
@@ -255,7 +256,7 @@ def test_a_stalled_fold_neither_overwrites_nor_removes_what_others_did_meanwhile
 
     objects.before = others
     report = stalled.fold()
-    assert (report.manifest, report.folded) == (2, 0)
+    assert (report.manifest, report.folded) == (3, 0)
     shown, history = content(open_store())
     assert [row["event_id"] for row in shown] == ["job-2"]
     assert [row["event_id"] for row in history] == ["job-1", "job-2"]
@@ -316,6 +317,7 @@ def test_a_fold_that_dies_at_any_call_leaves_every_run_present_exactly_once(
         setattr(objects, when, crash)
         try:
             dying.fold()
+            dying.fold()  # publishes the second manifest that lists the events, and removes them from the inbox
         except Crash:
             crashes += 1
         else:
@@ -331,7 +333,7 @@ def test_a_fold_that_dies_at_any_call_leaves_every_run_present_exactly_once(
         assert other.verify().ok
         other.close()
         call += 1
-    assert crashes > 20
+    assert crashes > 40
 
 
 def test_a_fold_that_took_too_long_does_not_publish(open_store: Open, make: ModuleType, root: Path) -> None:

@@ -7,35 +7,27 @@ put leaves files that no manifest names, and nothing else.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from checkmaite_analytics_store._batch import first_batch
 from checkmaite_analytics_store._bundle import Abandoned
+from checkmaite_analytics_store._file_writer import FileWriter
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._inbox import Inbox, TailEvent, TailListing, why
-from checkmaite_analytics_store._index import EventState, SegmentEntry, encode_segment, mergeable
-from checkmaite_analytics_store._layout import (
-    REFERENCES,
-    RUNS,
-    TABLES,
-    inbox_key,
-    index_key,
-    manifest_key,
-    table_key,
-)
+from checkmaite_analytics_store._index import EventState
+from checkmaite_analytics_store._layout import REFERENCES, RUNS, TABLES, inbox_key, manifest_key
 from checkmaite_analytics_store._manifest import FileEntry, Manifest, ManifestReader, QuarantineEntry
 from checkmaite_analytics_store._reclaim import reclaim
-from checkmaite_analytics_store._rows import only_current, payload_tables, reference_rows, run_rows, weigh, without_runs
+from checkmaite_analytics_store._repair import Repairer
+from checkmaite_analytics_store._rewrite import TableRewriter
+from checkmaite_analytics_store._rows import only_current, payload_tables, reference_rows, run_rows, weigh
+from checkmaite_analytics_store._segments import SegmentWriter
 from checkmaite_analytics_store._settings import StoreSettings
-from checkmaite_analytics_store._types import SCALARS
 from checkmaite_core.errors import CorruptObjectError, ObjectExistsError, ObjectNotFoundError, StoreError
 from checkmaite_storage import ObjectStore
 
@@ -52,6 +44,7 @@ class FoldReport:
         abandoned: Markers that it moved into the index.
         deleted: Inbox objects that it removed, their events having been listed for longer than the grace period.
         quarantined: Keys of the objects that cannot be read and that queries leave out from now on.
+        repaired: Keys of damaged manifests and index segments in whose place sound ones have been published.
     """
 
     manifest: int
@@ -59,6 +52,7 @@ class FoldReport:
     abandoned: int
     deleted: int
     quarantined: tuple[str, ...]
+    repaired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +61,26 @@ class _Step:
 
     published: bool
     lost: bool
+    more: bool = False
     folded: int = 0
     abandoned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The part of the inbox that one manifest takes.
+
+    Attributes:
+        events: Those that could be read.
+        rows: Their payload by table.
+        unreadable: Those that could not, and those that are known for it.
+        more: Whether some are left.
+    """
+
+    events: list[TailEvent]
+    rows: dict[str, pa.Table]
+    unreadable: list[QuarantineEntry]
+    more: bool
 
 
 class Folder:
@@ -86,26 +98,37 @@ class Folder:
         self._objects = objects
         self._inbox = inbox
         self._manifests = manifests
+        self._segments = SegmentWriter(objects, manifests.segments)
+        self._repairer = Repairer(objects, inbox, manifests, self._segments, reader)
         self._reader = reader
         self._settings = settings
         self._clock = clock
 
-    def fold(self) -> FoldReport:
+    def fold(self, *, thorough: bool = True) -> FoldReport:
         """Fold everything that the inbox holds now, then remove what has been folded for long enough.
+
+        Args:
+            thorough: Read every folded file once and compare it with its checksum. Otherwise a listing tells only
+                which are gone or have another size, and those are read that are merged or rewritten.
 
         Raises:
             StoreError: It took longer than the limit, so it was not published; nothing is lost.
         """
         folded = abandoned = 0
+        repaired: tuple[str, ...] = ()
         while True:
             started = self._clock()
-            listing = self._inbox.list_tail()
-            step = self._step(listing, started)
+            try:
+                listing = self._inbox.list_tail()
+            except CorruptObjectError:
+                repaired += self._repair()
+                continue
+            step = self._step(listing, started, thorough=thorough)
             folded += step.folded
             abandoned += step.abandoned
-            if not step.lost and not (step.published and len(listing.tail) > self._settings.fold_batch):
+            if not step.lost and not step.more:
                 break
-        deleted = reclaim(self._objects, self._manifests, listing.stale, self._settings.grace)
+        deleted = self._reclaim(listing)
         newest = self._manifests.newest()
         return FoldReport(
             manifest=newest.number if newest else 0,
@@ -113,42 +136,77 @@ class Folder:
             abandoned=abandoned,
             deleted=deleted,
             quarantined=tuple(entry.key for entry in newest.quarantined) if newest else (),
+            repaired=repaired,
         )
 
-    def _step(self, listing: TailListing, started: float) -> _Step:
-        writer = secrets.token_hex(16)
-        before = listing.manifest
-        number = before.number + 1 if before else 1
-        fold = f"{number:010d}-{writer}"
-        tables, damaged = self._sound_files(before)
-        events, rows, unreadable = self._load(listing)
-        quarantined = tuple(sorted([*damaged, *unreadable], key=lambda entry: entry.key))
-        if not events and quarantined == (before.quarantined if before else ()):
-            return _Step(published=False, lost=False)
+    def _repair(self) -> tuple[str, ...]:
+        """Publish a sound manifest in place of damage, which is raised again if it is no damage that we can mend."""
+        manifest, damaged = self._repairer.replacement()
+        if manifest is None:
+            self._inbox.list_tail()  # another fold may have mended it meanwhile
+            return ()
+        return damaged if self._publish(manifest) else ()
 
-        sound = before.model_copy(update={"tables": tables, "quarantined": quarantined}) if before else None
-        currency = weigh(events, sound, self._reader)
-        writer_of_files = _FileWriter(self._objects, fold)
-        for table in list(tables):
-            tables[table] = self._without_superseded(table, tables[table], currency.superseded, writer_of_files)
-        rows = {name: only_current(part, currency.current) for name, part in rows.items()}
-        rows |= {RUNS: run_rows(events, currency), REFERENCES: reference_rows(events)}
-        for table, part in rows.items():
-            # Without rows, a file is only needed to say which columns a new table has.
-            if part.num_rows or table not in tables:
-                tables[table] = (*tables.get(table, ()), writer_of_files.write(table, part))
-        segments = self._add_segment(before, events, fold)
-        manifest = Manifest(number=number, writer=writer, tables=tables, segments=segments, quarantined=quarantined)
+    def _reclaim(self, listing: TailListing) -> int:
+        done = reclaim(self._objects, self._manifests, listing.stale, self._settings.grace)
+        if not done.unwitnessed:
+            return done.deleted
+        newest = self._manifests.newest()
+        assert newest is not None
+        # Nothing is new, so this says the same once more, which is what the removal waits for.
+        self._publish(newest.model_copy(update={"number": newest.number + 1, "writer": secrets.token_hex(16)}))
+        return done.deleted + reclaim(self._objects, self._manifests, listing.stale, self._settings.grace).deleted
+
+    def _step(self, listing: TailListing, started: float, *, thorough: bool) -> _Step:
+        batch = self._load(listing)
+        try:
+            manifest = self._prepare(listing.manifest, batch, thorough=thorough)
+        except CorruptObjectError:
+            if thorough:
+                raise
+            # A file that was to be merged has changed its bytes and not its size: see which ones have.
+            manifest = self._prepare(listing.manifest, batch, thorough=True)
+        if manifest is None:
+            return _Step(published=False, lost=False)
         if self._clock() - started > self._settings.fold_limit:
             raise StoreError(
-                f"folding {len(events)} events of {self._objects.uri} took longer than "
+                f"folding {len(batch.events)} events of {self._objects.uri} took longer than "
                 f"{self._settings.fold_limit:.0f} seconds, so it was not published; nothing is lost or changed.",
-                hint="Fold again, on a machine with a faster connection to the store, or with a smaller fold_batch.",
+                hint="Fold again, on a machine with a faster connection to the store, or with smaller settings "
+                "fold_batch, fold_bytes and merge_bytes.",
             )
         if not self._publish(manifest):
             return _Step(published=False, lost=True)
-        markers = sum(isinstance(event.content, Abandoned) for event in events)
-        return _Step(published=True, lost=False, folded=len(events) - markers, abandoned=markers)
+        markers = sum(isinstance(event.content, Abandoned) for event in batch.events)
+        return _Step(
+            published=True,
+            lost=False,
+            more=batch.more,
+            folded=len(batch.events) - markers,
+            abandoned=markers,
+        )
+
+    def _prepare(self, before: Manifest | None, batch: _Batch, *, thorough: bool) -> Manifest | None:
+        """Write the files of the next manifest; None if it would say the same as the one before."""
+        writer = secrets.token_hex(16)
+        number = before.number + 1 if before else 1
+        fold = f"{number:010d}-{writer}"
+        events = batch.events
+        tables, damaged = self._sound_files(before, thorough=thorough)
+        quarantined = tuple(sorted([*damaged, *batch.unreadable], key=lambda entry: entry.key))
+        if not events and quarantined == (before.quarantined if before else ()):
+            return None
+        sound = before.model_copy(update={"tables": tables, "quarantined": quarantined}) if before else None
+        currency = weigh(events, sound, self._reader)
+        rewriter = TableRewriter(self._reader, FileWriter(self._objects, fold), self._settings, currency.superseded)
+        rows = {name: only_current(part, currency.current) for name, part in batch.rows.items()}
+        if events:
+            rows |= {RUNS: run_rows(events, currency), REFERENCES: reference_rows(events)}
+        for table in sorted({*tables, *rows}):
+            tables[table] = rewriter.rewrite(table, tables.get(table, ()), rows.get(table))
+        states = {event.event_id: _state(event) for event in events}
+        segments = self._segments.add(before.segments if before else (), states, fold)
+        return Manifest(number=number, writer=writer, tables=tables, segments=segments, quarantined=quarantined)
 
     def _publish(self, manifest: Manifest) -> bool:
         """Put the manifest; False if another fold took its number."""
@@ -159,27 +217,33 @@ class Folder:
             return self._manifests.read(manifest.number).writer == manifest.writer
         return True
 
-    def _sound_files(self, manifest: Manifest | None) -> tuple[dict[str, tuple[FileEntry, ...]], list[QuarantineEntry]]:
+    def _sound_files(
+        self, manifest: Manifest | None, *, thorough: bool
+    ) -> tuple[dict[str, tuple[FileEntry, ...]], list[QuarantineEntry]]:
         """The files that can be read, and those that cannot, now or since an earlier fold."""
+        if manifest is None:
+            return {}, []
+        sizes = {} if thorough else {info.key: info.size for info in self._objects.list(TABLES)}
         tables: dict[str, tuple[FileEntry, ...]] = {}
-        damaged = []
-        for table, entries in manifest.tables.items() if manifest else ():
+        damaged = [entry for entry in manifest.quarantined if entry.key.startswith(TABLES)]
+        for table, entries in manifest.tables.items():
             sound = []
             for entry in entries:
                 try:
-                    self._reader.check(entry)
+                    if sizes.get(entry.key) != entry.size:
+                        self._reader.check(entry)
                     sound.append(entry)
                 except CorruptObjectError as error:
                     damaged.append(QuarantineEntry(key=entry.key, reason=why(error)))
             tables[table] = tuple(sound)
-        damaged += [entry for entry in (manifest.quarantined if manifest else ()) if entry.key.startswith(TABLES)]
         return tables, damaged
 
-    def _load(self, listing: TailListing) -> tuple[list[TailEvent], dict[str, pa.Table], list[QuarantineEntry]]:
+    def _load(self, listing: TailListing) -> _Batch:
         """Read a batch of the tail. What was quarantined before is tried again: it may have been restored."""
         known = {entry.key: entry for entry in listing.manifest.quarantined} if listing.manifest else {}
-        ordered = sorted(listing.tail, key=lambda info: (info.key in known, info.key))
-        batch, rest = ordered[: self._settings.fold_batch], ordered[self._settings.fold_batch :]
+        batch, rest = first_batch(
+            listing.tail, known.keys(), events=self._settings.fold_batch, size=self._settings.fold_bytes
+        )
         unreadable = [known[info.key] for info in rest if info.key in known]
         events = []
         for info in batch:
@@ -190,7 +254,7 @@ class Folder:
             except ObjectNotFoundError:
                 continue  # another fold was faster, and the number of our manifest is taken
         try:
-            return events, payload_tables(events, self._inbox.uri_of), unreadable
+            return _Batch(events, payload_tables(events, self._inbox.uri_of), unreadable, more=bool(rest))
         except CorruptObjectError:
             sound = []
         for event in events:
@@ -199,74 +263,8 @@ class Folder:
                 sound.append(event)
             except CorruptObjectError as error:
                 unreadable.append(QuarantineEntry(key=inbox_key(event.event_id), reason=why(error)))
-        return sound, payload_tables(sound, self._inbox.uri_of), unreadable
-
-    def _without_superseded(
-        self, table: str, entries: Sequence[FileEntry], run_uids: frozenset[str], writer: _FileWriter
-    ) -> tuple[FileEntry, ...]:
-        """The files of a table without the payload of superseded events; only files that have some are rewritten."""
-        if not run_uids or table == REFERENCES:
-            return tuple(entries)
-        wanted = pa.array(sorted(run_uids), type=pa.string())
-        kept = []
-        for entry in entries:
-            if not pc.any(pc.is_in(self._reader.read(entry, ["run_uid"])["run_uid"], value_set=wanted)).as_py():
-                kept.append(entry)
-                continue
-            rows = self._reader.read(entry)
-            if table == RUNS:
-                position = rows.column_names.index("is_current")
-                outdated = pc.is_in(rows["run_uid"], value_set=wanted)
-                flags = pc.and_(rows["is_current"], pc.invert(outdated))
-                rows = rows.set_column(position, rows.schema.field(position), flags)
-            else:
-                rows = without_runs(rows, run_uids)
-            kept.append(writer.write(table, rows))
-        return tuple(kept)
-
-    def _add_segment(
-        self, manifest: Manifest | None, events: Sequence[TailEvent], fold: str
-    ) -> tuple[SegmentEntry, ...]:
-        """Index the events, in one new segment with the last ones of about its size."""
-        before = manifest.segments if manifest else ()
-        if not events:
-            return before
-        count = mergeable(before, len(events))
-        kept, merged = before[: len(before) - count], before[len(before) - count :]
-        states = {
-            event.event_id: EventState.ABANDONED if isinstance(event.content, Abandoned) else EventState.FOLDED
-            for event in events
-        }
-        for segment in merged:
-            states.update(self._manifests.segments.read(segment))
-        data = encode_segment(states)
-        key = index_key(fold)
-        self._objects.put_if_absent(key, data)
-        entry = SegmentEntry(key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest(), count=len(states))
-        return (*kept, entry)
+        return _Batch(sound, payload_tables(sound, self._inbox.uri_of), unreadable, more=bool(rest))
 
 
-class _FileWriter:
-    """Writes the Parquet files of one fold, each under a name that no other fold has."""
-
-    def __init__(self, objects: ObjectStore, fold: str) -> None:
-        self._objects = objects
-        self._fold = fold
-        self._count = 0
-
-    def write(self, table: str, rows: pa.Table) -> FileEntry:
-        """Write rows as one file, sorted so that a run's rows lie together."""
-        order = "event_id" if table in (RUNS, REFERENCES) else "run_uid"
-        buffer = io.BytesIO()
-        pq.write_table(rows.sort_by(order), buffer, compression="zstd", write_page_checksum=True)
-        data = buffer.getvalue()
-        key = table_key(table, f"{self._fold}-{self._count}")
-        self._count += 1
-        self._objects.put_if_absent(key, data)
-        return FileEntry(
-            key=key,
-            size=len(data),
-            sha256=hashlib.sha256(data).hexdigest(),
-            rows=rows.num_rows,
-            columns=tuple((field.name, SCALARS[field.type]) for field in rows.schema),
-        )
+def _state(event: TailEvent) -> EventState:
+    return EventState.ABANDONED if isinstance(event.content, Abandoned) else EventState.FOLDED

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated
@@ -21,7 +21,7 @@ from checkmaite_analytics_store._sealed import corrupt
 from checkmaite_core.errors import ObjectNotFoundError, StorageError
 from checkmaite_storage import ObjectStore, check_key
 
-__all__ = ["EventIndex", "EventState", "SegmentEntry", "SegmentReader", "encode_segment", "mergeable"]
+__all__ = ["EventIndex", "EventState", "SegmentEntry", "SegmentReader", "encode_segment"]
 
 _FIRST_LINE = b"checkmaite-index 1\n"
 
@@ -102,17 +102,6 @@ def decode_segment(data: bytes, entry: SegmentEntry, uri: str) -> dict[str, Even
     if len(events) != entry.count:
         raise corrupt(uri, f"it has {len(events)} events where the manifest says {entry.count}")
     return events
-
-
-def mergeable(segments: Sequence[SegmentEntry], added: int) -> int:
-    """How many of the last segments a new one of ``added`` events should be merged with."""
-    taken = 0
-    for segment in reversed(segments):
-        if segment.count > 2 * added:
-            break
-        added += segment.count
-        taken += 1
-    return taken
 
 
 class SegmentReader:

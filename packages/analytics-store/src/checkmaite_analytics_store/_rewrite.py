@@ -1,0 +1,101 @@
+"""The files of one table after a fold: without superseded rows, and small ones merged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from checkmaite_analytics_store._file_writer import EncodedFile, FileWriter
+from checkmaite_analytics_store._folded import FoldedReader
+from checkmaite_analytics_store._layout import REFERENCES, RUNS
+from checkmaite_analytics_store._manifest import FileEntry
+from checkmaite_analytics_store._rows import without_runs
+from checkmaite_analytics_store._settings import StoreSettings
+from checkmaite_analytics_store._tiers import last_to_merge
+
+__all__ = ["TableRewriter"]
+
+_SMALL = 64 * 1024
+"""Bytes below which a file is merged with whatever small ones there are."""
+
+
+class TableRewriter:
+    """Makes the new files of a fold's tables. At most one merge, or one file, of a table is in memory.
+
+    Args:
+        reader: Reads the old files; each is checked against the manifest when it is read.
+        writer: Writes the new ones.
+        settings: How large merged files may grow.
+        superseded: The run_uids whose folded rows no longer count.
+    """
+
+    def __init__(
+        self, reader: FoldedReader, writer: FileWriter, settings: StoreSettings, superseded: Collection[str]
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._settings = settings
+        self._superseded = superseded
+        self._wanted = pa.array(sorted(superseded), type=pa.string())
+
+    def rewrite(self, table: str, entries: Sequence[FileEntry], added: pa.Table | None) -> tuple[FileEntry, ...]:
+        """The table's files, given those of the manifest before and the new rows.
+
+        Args:
+            table: Its name.
+            entries: Its files so far.
+            added: Rows to add; None for none. Empty ones only make a file for a table that has none yet, which
+                then tells its columns.
+        """
+        outdated = [self._is_outdated(table, entry) for entry in entries]
+        if added is None or (added.num_rows == 0 and entries):
+            kept = [self._updated(table, entry) if old else entry for entry, old in zip(entries, outdated, strict=True)]
+            return tuple(self._without_empty(kept))
+        new = EncodedFile(table, added)
+        count = self._mergeable(entries, len(new.data), new.rows)
+        kept = []
+        for entry, old in zip(entries[: len(entries) - count], outdated, strict=False):
+            kept.append(self._updated(table, entry) if old else entry)
+        if count:
+            parts = []
+            for entry, old in list(zip(entries, outdated, strict=True))[len(entries) - count :]:
+                rows = self._reader.read(entry)
+                parts.append(self._current(table, rows) if old else rows)
+            new = EncodedFile(table, pa.concat_tables([*parts, added], promote_options="default"))
+        return (*self._without_empty(kept, new), self._writer.write(new))
+
+    def _mergeable(self, entries: Sequence[FileEntry], added: int, rows: int) -> int:
+        count = last_to_merge([entry.size for entry in entries], added, limit=self._settings.merge_bytes, floor=_SMALL)
+        while count and rows + sum(entry.rows for entry in entries[len(entries) - count :]) > self._settings.merge_rows:
+            count -= 1
+        return count
+
+    def _is_outdated(self, table: str, entry: FileEntry) -> bool:
+        if not self._superseded or table == REFERENCES:
+            return False
+        uids = self._reader.read(entry, ["run_uid"])["run_uid"]
+        return bool(pc.any(pc.is_in(uids, value_set=self._wanted)).as_py())
+
+    def _updated(self, table: str, entry: FileEntry) -> FileEntry:
+        return self._writer.write(EncodedFile(table, self._current(table, self._reader.read(entry))))
+
+    def _current(self, table: str, rows: pa.Table) -> pa.Table:
+        """Rows as they are now that some runs are superseded: payload goes, the table ``runs`` keeps the history."""
+        if table != RUNS:
+            return without_runs(rows, self._superseded)
+        position = rows.column_names.index("is_current")
+        outdated = pc.is_in(rows["run_uid"], value_set=self._wanted)
+        flags = pc.and_(rows["is_current"], pc.invert(outdated))
+        return rows.set_column(position, rows.schema.field(position), flags)
+
+    def _without_empty(self, entries: Sequence[FileEntry], new: EncodedFile | None = None) -> list[FileEntry]:
+        """Leave out files without rows, unless only they tell of a column."""
+        kept = [entry for entry in entries if entry.rows]
+        told = {column for entry in kept for column in entry.columns} | set(new.columns if new else ())
+        for entry in entries:
+            if not entry.rows and not told.issuperset(entry.columns):
+                kept.append(entry)
+                told.update(entry.columns)
+        return kept
