@@ -164,23 +164,7 @@ def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gcs]:
             return None
         return port
 
-    # Beyond its five waiting connections, connecting would take a second.
-    code = (
-        "from http.server import HTTPServer; HTTPServer.request_queue_size = 128; "
-        "from gcp_storage_emulator.__main__ import main; main()"
-    )
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--in-memory",
-        "--quiet",
-    ]
+    command = [sys.executable, str(Path(__file__).with_name("gcs_server.py")), str(port)]
     with running(command, tmp_path_factory.mktemp("gcs"), ready):
         yield Gcs(port)
 
