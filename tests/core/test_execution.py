@@ -17,18 +17,19 @@ from checkmaite_core import (
     InlineTextReport,
     JobStatus,
     Progress,
+    StoreMaintenanceWarning,
     cancelled,
     progress,
 )
 from checkmaite_core.deployment import Environment
 from checkmaite_core.errors import StorageUnreachableError, StoreError
-from checkmaite_core.execution import cancelled_error, execute, settle
+from checkmaite_core.execution import cancelled_error, execute, maintain, settle
 from checkmaite_core.failure import FailureRecord
 from checkmaite_core.outcome import Outcome
 from checkmaite_core.report import ArtifactReport
 from checkmaite_core.store import CommitReceipt, RunBundle
 from checkmaite_core.submission import Payload, Submission, WorkOrder, prepare_submission
-from checkmaite_core.testing import MEMORY_STORE, MemoryResultStore, installed_plugins
+from checkmaite_core.testing import MEMORY_STORE, MemoryResultStore, ThreadBackend, installed_plugins
 from checkmaite_core.testing._bundles import Identified, make_record
 
 SECRET = "s3cr3t-planted-value"
@@ -54,6 +55,10 @@ class FaultyStore(MemoryResultStore):
     faults: ClassVar[dict[str, BaseException]] = {}
     late = False
 
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.maintained: list[int] = []
+
     def _do(self, name: str, action: Callable[[], Any]) -> Any:
         fault = self.faults.get(name)
         result = action() if self.late or fault is None else None
@@ -71,6 +76,9 @@ class FaultyStore(MemoryResultStore):
     def put_report(self, event_id: str, report: InlineTextReport) -> ArtifactReport:
         artifact: ArtifactReport = self._do("report", lambda: super(FaultyStore, self).put_report(event_id, report))
         return artifact
+
+    def maintain(self, *, at_least: int = 1) -> None:
+        self._do("maintain", lambda: self.maintained.append(at_least))
 
 
 class FaultyPlugin:
@@ -452,6 +460,48 @@ def test_settling_a_job_that_never_ran_shuts_it() -> None:
     outcome = settle(order, record)
     assert (outcome.status, outcome.started_at) == (JobStatus.CANCELLED, None)
     _failure(_execute(order=order), JobStatus.FAILED, FailureKind.LOST)
+
+
+def test_maintenance_opens_the_store_that_the_jobs_wrote_to_and_passes_on_how_many_must_wait() -> None:
+    order = _submission("faulty").order
+    _execute(order=order)
+    assert maintain(order, at_least=7) is None
+    assert FAULTY.opened[order.store.uri].maintained == [7]
+
+
+@pytest.mark.parametrize(
+    ("fault", "retryable"), [(UNREACHABLE, True), (RuntimeError("a bug in the store"), False)], ids=["known", "unknown"]
+)
+@pytest.mark.parametrize("place", ["open", "maintain"])
+def test_what_stands_in_the_way_of_maintenance_is_returned(place: str, fault: Exception, retryable: bool) -> None:
+    FaultyStore.faults = {place: fault}
+    failure = maintain(_submission("faulty").order, at_least=1)
+    assert failure is not None
+    assert (failure.kind, failure.retryable) == (FailureKind.STORE, retryable)
+    assert failure.message == str(fault)
+
+
+def test_a_worker_that_does_not_fit_never_maintains_the_store() -> None:
+    order = _submission("faulty").order
+    other = Environment(python="2.7.18", platform="amiga", versions={"ray": "0.1"})
+    failure = maintain(order.model_copy(update={"environment": other}), at_least=1)
+    assert failure is not None
+    assert failure.kind is FailureKind.DEPLOYMENT
+    assert order.store.uri not in FAULTY.opened
+
+
+def test_a_backend_of_threads_maintains_the_store_at_its_end_once_and_tells_what_failed() -> None:
+    TODAY["act"] = lambda: _run("run-1")
+    store = _submission("faulty").order.store
+    with ThreadBackend(store) as backend:
+        backend.submit(Scripted()).result(60)
+    backend.shutdown()
+    assert FAULTY.opened[store.uri].maintained == [1]
+    FaultyStore.faults = {"maintain": UNREACHABLE}
+    backend = ThreadBackend(store)
+    backend.submit(Scripted()).result(60)
+    with pytest.warns(StoreMaintenanceWarning, match=store.uri):
+        backend.shutdown()
 
 
 def test_a_work_order_travels_as_json_and_shows_no_secret() -> None:

@@ -105,7 +105,11 @@ class Job(ABC):
 
     @abstractmethod
     def wait(self, timeout: float | None = None) -> JobStatus:
-        """Wait for the end, at most ``timeout`` seconds, and return the latest status. Never raises for the job."""
+        """Wait for the end, at most ``timeout`` seconds, and return the latest status. Never raises for the job.
+
+        Raises:
+            ConfigurationError: The timeout is not a number.
+        """
 
     @abstractmethod
     def cancel(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 import time
@@ -14,7 +15,7 @@ from checkmaite_core.errors import ConfigurationError
 from checkmaite_core.job import Job, JobPage, JobStatus, JobView, Progress
 from checkmaite_core.outcome import Outcome
 
-__all__ = ["TrackedJob", "page_of"]
+__all__ = ["TrackedJob", "check_job_id", "page_of"]
 
 _LONGEST_BLOCK = 0.5
 """Seconds that a wait blocks in one go: Ctrl-C just before a thread blocks is seen only when it wakes."""
@@ -50,6 +51,7 @@ class TrackedJob(Job):
         return self._cancel_requested
 
     def wait(self, timeout: float | None = None) -> JobStatus:
+        _check_timeout(timeout)
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._view.status.is_terminal:
@@ -127,6 +129,25 @@ class TrackedJob(Job):
             return True
 
 
+def _check_timeout(timeout: object) -> None:
+    if timeout is not None and (not isinstance(timeout, int | float) or math.isnan(timeout)):
+        raise ConfigurationError(
+            f"timeout={timeout!r:.200} is not a number of seconds.", hint="Pass a number, or None to wait to the end."
+        )
+
+
+def check_job_id(job_id: object) -> None:
+    """Refuse what cannot be a job's id, before it is looked up.
+
+    Raises:
+        ConfigurationError: It is no text.
+    """
+    if not isinstance(job_id, str):
+        raise ConfigurationError(
+            f"job_id={job_id!r:.200} is not text.", hint="Pass a job's job_id, such as those of list_jobs()."
+        )
+
+
 def page_of(
     jobs: Iterable[Job],
     *,
@@ -162,9 +183,11 @@ def page_of(
         raise ConfigurationError(
             f"since={since.isoformat()} has no time zone.", hint="Use datetime.now(timezone.utc) and arithmetic on it."
         )
-    if status is not None and status not in set(JobStatus):
-        raise ConfigurationError(f"{status!r} is no job status.", hint=f"Use one of {', '.join(JobStatus)}.")
-    if cursor is not None and not re.fullmatch(r"[0-9]{1,18}", str(cursor)):
+    if name is not None and not isinstance(name, str):
+        raise ConfigurationError(f"name={name!r:.200} is not text.", hint="Pass the name that the job was given.")
+    if status is not None and status not in list(JobStatus):  # a list, as what is passed may have no hash
+        raise ConfigurationError(f"{status!r:.200} is no job status.", hint=f"Use one of {', '.join(JobStatus)}.")
+    if cursor is not None and (type(cursor) is not str or not re.fullmatch(r"[0-9]{1,18}", cursor)):
         raise ConfigurationError(f"cursor {cursor!r} is not one of ours.", hint="Pass a JobPage's next_cursor.")
     numbered = list(enumerate(jobs))
     page: list[Job] = []

@@ -31,7 +31,7 @@ from checkmaite_core.outcome import Outcome
 from checkmaite_core.provenance import utc_now
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_core.submission import Submission
-from checkmaite_core.tracking import TrackedJob, page_of
+from checkmaite_core.tracking import TrackedJob, check_job_id, page_of
 from checkmaite_ray_simple import connection, failures
 from checkmaite_ray_simple.channel import Board, Event
 from checkmaite_ray_simple.dispatcher import Dispatcher
@@ -119,6 +119,7 @@ class RaySimpleBackend(JobBackend):
         return self._closed
 
     def job(self, job_id: str) -> Job:
+        check_job_id(job_id)
         task = self._tasks.get(job_id)
         if task is None:
             raise JobNotFoundError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,13 +16,18 @@ from checkmaite_core.failure import FailureKind
 from checkmaite_core.job import Job, JobPage, JobStatus
 from checkmaite_core.provenance import configure_provenance
 from checkmaite_core.report import ArtifactReport, InlineTextReport
+from checkmaite_core.store import AnalyticsStoreConfig, open_result_store
 from checkmaite_core.testing._backend_base import BackendTests, Parked
 from checkmaite_core.testing._foreign import FOREIGN_TABLE, ForeignCapability, ForeignConfig
 from checkmaite_core.testing._reading import rows_of
 from checkmaite_core.testing._waiting import DEADLINE
-from checkmaite_core.testing._workloads import LARGE_REPORT, Data, Raise, RaiseConfig, Write
+from checkmaite_core.testing._workloads import LARGE_REPORT, ROWS, Data, Raise, RaiseConfig, Write
 
 __all__ = ["RecordTests"]
+
+
+_NO_TEXTS: tuple[Any, ...] = ([], {}, 7)
+_NO_TIMES: tuple[Any, ...] = ("x", [], float("nan"))
 
 
 class RecordTests(BackendTests, standard=True):
@@ -109,6 +116,26 @@ class RecordTests(BackendTests, standard=True):
         assert isinstance(report, InlineTextReport)
         assert report.filename == "foreign.md"
 
+    def test_results_are_readable_while_the_store_is_put_in_order_and_after_the_backend_has_done_so(
+        self, options: Mapping[str, Any], store_config: AnalyticsStoreConfig, label: str
+    ) -> None:
+        other = open_result_store(store_config)
+        with self.open(options, store_config) as opened:
+            jobs = {number: self.write(opened, f"{label}-{number}", value=number) for number in range(5)}
+            for number, job in jobs.items():
+                while not job.status.is_terminal:
+                    other.maintain()
+                job.result(DEADLINE)
+                assert [row["value"] for row in self.rows(opened, f"{label}-{number}")] == [number]
+            last = self.write(opened, f"{label}-last", value=5, report="large")
+        # Shutting down put the store in order once more, where the backend does that; nothing has moved for readers.
+        for store in (other, open_result_store(store_config)):
+            rows = [row for row in rows_of(store, ROWS) if str(row["label"]).startswith(label)]
+            assert {row["value"] for row in rows} == set(range(6))
+            assert len(rows) == 6
+            assert store.read_report(last.result(DEADLINE)) == LARGE_REPORT
+            store.close()
+
     def test_a_job_is_found_by_its_id(self, backend: JobBackend, label: str) -> None:
         job = self.write(backend, label, name=label)
         found = get_job(job.job_id, backend=backend)
@@ -118,6 +145,9 @@ class RecordTests(BackendTests, standard=True):
             with pytest.raises(JobNotFoundError) as caught:
                 backend.job(unknown)
             assert caught.value.job_id == unknown
+        for wrong in _NO_TEXTS:
+            with pytest.raises(ConfigurationError, match="job_id"):
+                backend.job(wrong)
 
     def test_jobs_are_listed_newest_first_and_filtered(
         self, backend: JobBackend, label: str, parked: list[Parked], tmp_path: Path
@@ -142,6 +172,13 @@ class RecordTests(BackendTests, standard=True):
             backend.jobs(since=datetime(2026, 1, 1))  # noqa: DTZ001 - that is what is refused
         with pytest.raises(ConfigurationError, match="BROKEN"):
             backend.jobs(status="BROKEN")
+        for wrong in _NO_TEXTS:
+            with pytest.raises(ConfigurationError, match="no job status"):
+                backend.jobs(status=wrong)
+            with pytest.raises(ConfigurationError, match="name="):
+                backend.jobs(name=wrong)
+            with pytest.raises(ConfigurationError, match="cursor"):
+                backend.jobs(cursor=wrong)
         with pytest.raises(ConfigurationError, match="cursor"):
             backend.jobs(cursor="no cursor")
         other.wait(DEADLINE)
@@ -160,6 +197,15 @@ class RecordTests(BackendTests, standard=True):
         assert _ids(backend.jobs(name=label)) == [job.job_id for job in reversed([*before, *arrived])]
         for job in (*before, *arrived):
             job.wait(DEADLINE)
+
+    def test_a_timeout_that_is_none_is_refused_by_name(self, backend: JobBackend, label: str) -> None:
+        job = self.write(backend, label)
+        for wrong in _NO_TIMES:
+            with pytest.raises(ConfigurationError, match="timeout"):
+                job.wait(wrong)
+            with pytest.raises(ConfigurationError, match="timeout"):
+                job.result(wrong)
+        assert job.wait(DEADLINE) is JobStatus.COMPLETED
 
     def test_a_name_is_made_where_none_is_given(self, backend: JobBackend, label: str) -> None:
         job = backend.submit(Write(), datasets=[Data(label)])

@@ -18,7 +18,7 @@ from checkmaite_core.job import Job, JobPage, JobStatus, Progress
 from checkmaite_core.provenance import utc_now
 from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
 from checkmaite_core.submission import Submission, WorkOrder
-from checkmaite_core.tracking import TrackedJob, page_of
+from checkmaite_core.tracking import TrackedJob, check_job_id, page_of
 
 __all__ = ["THREAD_BACKEND", "ThreadBackend", "ThreadBackendPlugin", "ThreadOptions"]
 
@@ -92,6 +92,7 @@ class ThreadBackend(JobBackend):
 
     def job(self, job_id: str) -> Job:
         """The job of this id."""
+        check_job_id(job_id)
         with self._lock:
             if job_id in self._jobs:
                 return self._jobs[job_id][0]
