@@ -193,3 +193,23 @@ def test_what_can_be_pickled_still_can(root: Path) -> None:
 
     store = pickle.loads(pickle.dumps(AnalyticsStore(root, settings=StoreSettings(fold_after=7))))
     assert store._settings.fold_after == 7
+
+
+def test_maintenance_reads_no_file_that_it_need_not_change(
+    open_store: Open, make: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store().commit(make.scores_of("job-1", "run-1", *map(float, range(100))))
+    open_store().fold()
+    open_store().commit(make.scores_of("job-2", "run-2", 1.0))
+    store = open_store(merge_bytes=1)
+    read = []
+    really = LocalObjectStore.get
+
+    def get(self: LocalObjectStore, key: str) -> bytes:
+        read.append(key)
+        return really(self, key)
+
+    monkeypatch.setattr(LocalObjectStore, "get", get)
+    store.maintain()
+    assert folded(store) == 2
+    assert not [key for key in read if key.startswith("tables/scores/")]

@@ -252,13 +252,14 @@ class AnalyticsStore:
     def maintain(self, *, at_least: int = 1) -> None:
         """Fold, if at least ``at_least`` events wait for it. Backends have their workers call this.
 
-        Unlike :meth:`fold` it lists the inbox only as far as it takes to know.
+        Unlike :meth:`fold` it lists the inbox only as far as it takes to know, and does not read every folded file
+        to find damage.
 
         Raises:
             StoreError: As for :meth:`fold`.
         """
         if self._format.exists() and fold_is_due(self._objects, self._manifests, at_least):
-            self._folder.fold()
+            self._folder.fold(thorough=False)
 
     def verify(self) -> VerifyReport:
         """Read every object of the store and compare it with its checksum. Damage is reported, not raised.
