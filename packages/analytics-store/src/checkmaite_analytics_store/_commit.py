@@ -122,7 +122,7 @@ class Committer:
         return self._manifests.known_index()
 
     def _newest_index(self) -> EventIndex:
-        return self._manifests.index(self._manifests.newest())
+        return self._manifests.newest_with_index()[1]
 
     def _committed(self, found: StoredRun | Abandoned) -> CapabilityRunRef:
         if isinstance(found, Abandoned):
@@ -132,8 +132,8 @@ class Committer:
     def _folded_reference(self, event_id: str) -> CapabilityRunRef | None:
         """The reference of an event that the newest manifest has as folded; None for any other."""
         while True:
-            manifest = self._manifests.newest()
-            if manifest is None or self._manifests.index(manifest).state(event_id) is not EventState.FOLDED:
+            manifest, index = self._manifests.newest_with_index()
+            if manifest is None or index.state(event_id) is not EventState.FOLDED:
                 return None
             try:
                 reference = self._reader.reference(manifest, event_id)

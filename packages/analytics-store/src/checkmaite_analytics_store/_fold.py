@@ -20,15 +20,16 @@ from checkmaite_analytics_store._file_writer import FileWriter
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._inbox import Inbox, TailEvent, TailListing, why
 from checkmaite_analytics_store._index import EventState
-from checkmaite_analytics_store._layout import REFERENCES, RUNS, TABLES, inbox_key, manifest_key
+from checkmaite_analytics_store._layout import REFERENCES, RUNS, TABLES, inbox_key
 from checkmaite_analytics_store._manifest import FileEntry, Manifest, ManifestReader, QuarantineEntry
+from checkmaite_analytics_store._publish import publish, publish_again
 from checkmaite_analytics_store._reclaim import reclaim
 from checkmaite_analytics_store._repair import Repairer
 from checkmaite_analytics_store._rewrite import TableRewriter
 from checkmaite_analytics_store._rows import only_current, payload_tables, reference_rows, run_rows, weigh
 from checkmaite_analytics_store._segments import SegmentWriter
 from checkmaite_analytics_store._settings import StoreSettings
-from checkmaite_core.errors import CorruptObjectError, ObjectExistsError, ObjectNotFoundError, StoreError
+from checkmaite_core.errors import CorruptObjectError, ObjectNotFoundError, StoreError
 from checkmaite_storage import ObjectStore
 
 __all__ = ["FoldReport", "Folder"]
@@ -75,12 +76,14 @@ class _Batch:
         rows: Their payload by table.
         unreadable: Those that could not, and those that are known for it.
         more: Whether some are left.
+        gone: Whether another fold has removed some since they were listed.
     """
 
     events: list[TailEvent]
     rows: dict[str, pa.Table]
     unreadable: list[QuarantineEntry]
     more: bool
+    gone: bool
 
 
 class Folder:
@@ -120,10 +123,13 @@ class Folder:
             started = self._clock()
             try:
                 listing = self._inbox.list_tail()
+                if thorough:
+                    self._manifests.index(listing.manifest)  # also where nothing in the inbox asks for it
             except CorruptObjectError:
                 repaired += self._repair()
                 continue
             step = self._step(listing, started, thorough=thorough)
+            thorough = False  # once is enough
             folded += step.folded
             abandoned += step.abandoned
             if not step.lost and not step.more:
@@ -145,16 +151,13 @@ class Folder:
         if manifest is None:
             self._inbox.list_tail()  # another fold may have mended it meanwhile
             return ()
-        return damaged if self._publish(manifest) else ()
+        return damaged if publish(self._objects, self._manifests, manifest) else ()
 
     def _reclaim(self, listing: TailListing) -> int:
         done = reclaim(self._objects, self._manifests, listing.stale, self._settings.grace)
         if not done.unwitnessed:
             return done.deleted
-        newest = self._manifests.newest()
-        assert newest is not None
-        # Nothing is new, so this says the same once more, which is what the removal waits for.
-        self._publish(newest.model_copy(update={"number": newest.number + 1, "writer": secrets.token_hex(16)}))
+        publish_again(self._objects, self._manifests)  # nothing is new, and a second witness is what is waited for
         return done.deleted + reclaim(self._objects, self._manifests, listing.stale, self._settings.grace).deleted
 
     def _step(self, listing: TailListing, started: float, *, thorough: bool) -> _Step:
@@ -162,12 +165,10 @@ class Folder:
         try:
             manifest = self._prepare(listing.manifest, batch, thorough=thorough)
         except CorruptObjectError:
-            if thorough:
-                raise
             # A file that was to be merged has changed its bytes and not its size: see which ones have.
             manifest = self._prepare(listing.manifest, batch, thorough=True)
         if manifest is None:
-            return _Step(published=False, lost=False)
+            return _Step(published=False, lost=batch.gone)
         if self._clock() - started > self._settings.fold_limit:
             raise StoreError(
                 f"folding {len(batch.events)} events of {self._objects.uri} took longer than "
@@ -175,7 +176,7 @@ class Folder:
                 hint="Fold again, on a machine with a faster connection to the store, or with smaller settings "
                 "fold_batch, fold_bytes and merge_bytes.",
             )
-        if not self._publish(manifest):
+        if not publish(self._objects, self._manifests, manifest):
             return _Step(published=False, lost=True)
         markers = sum(isinstance(event.content, Abandoned) for event in batch.events)
         return _Step(
@@ -208,15 +209,6 @@ class Folder:
         segments = self._segments.add(before.segments if before else (), states, fold)
         return Manifest(number=number, writer=writer, tables=tables, segments=segments, quarantined=quarantined)
 
-    def _publish(self, manifest: Manifest) -> bool:
-        """Put the manifest; False if another fold took its number."""
-        try:
-            self._objects.put_if_absent(manifest_key(manifest.number), manifest.encode())
-        except ObjectExistsError:
-            # A connector may have retried a put whose answer got lost: then what is there is ours.
-            return self._manifests.read(manifest.number).writer == manifest.writer
-        return True
-
     def _sound_files(
         self, manifest: Manifest | None, *, thorough: bool
     ) -> tuple[dict[str, tuple[FileEntry, ...]], list[QuarantineEntry]]:
@@ -231,7 +223,7 @@ class Folder:
             for entry in entries:
                 try:
                     if sizes.get(entry.key) != entry.size:
-                        self._reader.check(entry)
+                        self._reader.recheck(entry)
                     sound.append(entry)
                 except CorruptObjectError as error:
                     damaged.append(QuarantineEntry(key=entry.key, reason=why(error)))
@@ -246,15 +238,16 @@ class Folder:
         )
         unreadable = [known[info.key] for info in rest if info.key in known]
         events = []
+        gone = False
         for info in batch:
             try:
-                events.append(self._inbox.load(info))
+                events.append(self._inbox.load(info, remember=False))
             except CorruptObjectError as error:
                 unreadable.append(QuarantineEntry(key=info.key, reason=why(error)))
             except ObjectNotFoundError:
-                continue  # another fold was faster, and the number of our manifest is taken
+                gone = True  # another fold was faster, and the number of our manifest is taken
         try:
-            return _Batch(events, payload_tables(events, self._inbox.uri_of), unreadable, more=bool(rest))
+            return _Batch(events, payload_tables(events, self._inbox.uri_of), unreadable, bool(rest), gone)
         except CorruptObjectError:
             sound = []
         for event in events:
@@ -263,7 +256,7 @@ class Folder:
                 sound.append(event)
             except CorruptObjectError as error:
                 unreadable.append(QuarantineEntry(key=inbox_key(event.event_id), reason=why(error)))
-        return _Batch(sound, payload_tables(sound, self._inbox.uri_of), unreadable, more=bool(rest))
+        return _Batch(sound, payload_tables(sound, self._inbox.uri_of), unreadable, bool(rest), gone)
 
 
 def _state(event: TailEvent) -> EventState:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +20,8 @@ from checkmaite_storage import ObjectInfo, ObjectStore
 
 __all__ = ["Identity", "Inbox", "Snapshot", "TailEvent", "TailListing", "why"]
 
+_AT_ONCE = 16
+"""Objects that are read at the same time from a store that is not on this machine."""
 
 Identity = tuple[int, tuple[tuple[str, datetime], ...]]
 """Number of the manifest, and the events beside it."""
@@ -106,17 +110,23 @@ class Inbox:
         In the other order an event that is folded and deleted between the two would be in neither.
         """
         listed = [info for info in self._objects.list(INBOX) if event_of_key(info.key) is not None]
-        manifest = self._manifests.newest()
+        if listed:
+            manifest, index = self._manifests.newest_with_index()
+        else:  # nothing to look up, so the index is not read
+            manifest, index = self._manifests.newest(), EventIndex()
         self._latest = manifest
-        index = self._manifests.index(manifest if listed else None)  # nothing to look up, nothing to read
         tail: list[ObjectInfo] = []
         stale: list[ObjectInfo] = []
         for info in listed:
             (stale if event_of_key(info.key) in index else tail).append(info)
         return TailListing(manifest, index, tuple(tail), tuple(stale))
 
-    def load(self, info: ObjectInfo) -> TailEvent:
+    def load(self, info: ObjectInfo, *, remember: bool = True) -> TailEvent:
         """Read one listed event, checked against the registered column types.
+
+        Args:
+            info: Its entry in the listing.
+            remember: Keep it in memory for the next time, as long as it is not folded.
 
         Raises:
             ObjectNotFoundError: It is gone.
@@ -131,8 +141,9 @@ class Inbox:
         content = self.read(event_id)
         if isinstance(content, StoredRun):
             self._check_types(content)
-        with self._lock:
-            self._known[event_id] = info, content
+        if remember:
+            with self._lock:
+                self._known[event_id] = info, content
         return TailEvent(event_id, info.last_modified, content)
 
     def snapshot(self) -> Snapshot:
@@ -145,19 +156,20 @@ class Inbox:
             listing = self.list_tail()
             quarantined = listing.manifest.quarantined if listing.manifest else ()
             left_out = {entry.key for entry in quarantined}
-            events: list[TailEvent] = []
-            for info in listing.tail:
-                if info.key in left_out:
-                    continue
-                try:
-                    events.append(self.load(info))
-                except ObjectNotFoundError as error:
-                    if self.moved_since(listing.manifest):
-                        break  # it was folded and deleted while we read: look again
-                    raise corrupt(f"{self._objects.uri}/{info.key}", "it was listed, but is gone") from error
-            else:
-                self._forget_all_but(events)
-                return Snapshot(listing.manifest, tuple(events), quarantined)
+            try:
+                events = self._load_all([info for info in listing.tail if info.key not in left_out])
+            except ObjectNotFoundError as error:
+                if self.moved_since(listing.manifest):
+                    continue  # it was folded and deleted while we read: look again
+                raise corrupt(error.uri, "it was listed, but is gone") from error
+            self._forget_all_but(events)
+            return Snapshot(listing.manifest, tuple(events), quarantined)
+
+    def _load_all(self, listed: Sequence[ObjectInfo]) -> list[TailEvent]:
+        if self._objects.is_local:
+            return list(map(self.load, listed))
+        with ThreadPoolExecutor(_AT_ONCE) as threads:  # most of the time is waiting for answers
+            return list(threads.map(self.load, listed))
 
     def moved_since(self, manifest: Manifest | None) -> bool:
         """Whether there is a newer manifest: then objects that ``manifest`` speaks of may be gone by right."""

@@ -20,8 +20,7 @@ def fold_is_due(objects: ObjectStore, manifests: ManifestReader, at_least: int) 
 
     The manifest is read first, so an event that is folded meanwhile may be counted: the fold finds out.
     """
-    manifest = manifests.newest()
-    index = manifests.index(manifest)
+    manifest, index = manifests.newest_with_index()
     # A fold cannot move these. It tries them again, but they must not be what makes every shutdown fold.
     left_out = {entry.key for entry in manifest.quarantined} if manifest else set()
     waiting = (

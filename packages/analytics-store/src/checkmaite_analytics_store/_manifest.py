@@ -1,9 +1,13 @@
-"""Manifests: what has been folded, and the index of all events that have left the inbox."""
+"""Manifests: what has been folded, and the index of all events that have left the inbox.
+
+A manifest that has long been superseded is reduced to a stub: a few bytes that keep its number taken.
+"""
 
 from __future__ import annotations
 
 import threading
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,11 +22,13 @@ from checkmaite_analytics_store._layout import (
     manifest_number,
 )
 from checkmaite_analytics_store._sealed import corrupt, seal, unseal
-from checkmaite_core.errors import ObjectNotFoundError, StorageError, StoreFormatError
+from checkmaite_core.errors import CorruptObjectError, ObjectNotFoundError, StorageError, StoreFormatError
 from checkmaite_core.record import ScalarType
-from checkmaite_storage import ObjectStore, check_key
+from checkmaite_storage import ObjectInfo, ObjectStore, check_key
 
-__all__ = ["FileEntry", "Manifest", "ManifestReader", "QuarantineEntry"]
+__all__ = ["FileEntry", "Manifest", "ManifestReader", "QuarantineEntry", "encode_stub", "is_stub"]
+
+AnswerT = TypeVar("AnswerT")
 
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Size = Annotated[int, Field(ge=0)]
@@ -103,6 +109,8 @@ class Manifest(_Body):
             CorruptObjectError: The bytes are not what was written at this number.
             StoreFormatError: A newer version wrote it.
         """
+        if data == encode_stub(number):
+            raise corrupt(uri, "it has been reduced to a stub, as manifests are that were superseded long ago")
         body = unseal("manifest", data, uri)
         version = body.pop("format", None)
         if version != FORMAT_VERSION:
@@ -129,6 +137,17 @@ class Manifest(_Body):
         return self.files(RUNS)
 
 
+def encode_stub(number: int) -> bytes:
+    """What keeps a number taken when its manifest is not needed any more."""
+    return seal("stub", {"format": FORMAT_VERSION, "number": number})
+
+
+def is_stub(info: ObjectInfo) -> bool:
+    """Whether a listed manifest is too small to be more than a stub."""
+    number = manifest_number(info.key)
+    return number is not None and info.size <= len(encode_stub(number))
+
+
 class ManifestReader:
     """Finds and reads manifests and their indexes; remembers the newest one. Safe for several threads.
 
@@ -147,10 +166,32 @@ class ManifestReader:
         return max((manifest_number(info.key) or 0 for info in self._objects.list(MANIFESTS)), default=0)
 
     def newest(self) -> Manifest | None:
-        """The newest manifest; None if nothing has been folded yet."""
-        number = self.newest_number()
-        if number == 0:
-            return None
+        """The newest manifest; None if nothing has been folded yet.
+
+        Raises:
+            CorruptObjectError: It is damaged or gone.
+        """
+        return self._current(lambda manifest: manifest)
+
+    def newest_with_index(self) -> tuple[Manifest | None, EventIndex]:
+        """The newest manifest and its index.
+
+        Raises:
+            CorruptObjectError: One of the two is damaged or gone.
+        """
+        return self._current(lambda manifest: (manifest, self.index(manifest)))
+
+    def _current(self, use: Callable[[Manifest | None], AnswerT]) -> AnswerT:
+        """What is no longer there, or a stub, is no damage if it is not the newest any more: look again."""
+        while True:
+            number = self.newest_number()
+            try:
+                return use(self._read_once(number) if number else None)
+            except CorruptObjectError:
+                if self.newest_number() == number:
+                    raise
+
+    def _read_once(self, number: int) -> Manifest:
         with self._lock:
             if self._newest is not None and self._newest.number == number:
                 return self._newest
@@ -164,14 +205,14 @@ class ManifestReader:
         """One manifest.
 
         Raises:
-            CorruptObjectError: It is listed but cannot be read.
+            CorruptObjectError: It cannot be read, is gone, or is a stub. Unless it is the newest that may be by right.
         """
         key = manifest_key(number)
         uri = f"{self._objects.uri}/{key}"
         try:
             data = self._objects.get(key)
         except ObjectNotFoundError as error:
-            raise corrupt(uri, "it is gone, though manifests are never deleted") from error
+            raise corrupt(uri, "it is gone, though the numbers of manifests stay taken") from error
         return Manifest.decode(data, number, uri)
 
     def index(self, manifest: Manifest | None) -> EventIndex:

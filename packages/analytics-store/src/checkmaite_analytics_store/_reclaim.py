@@ -45,10 +45,14 @@ def reclaim(
     ripe = [number for number, info in listed.items() if now - info.last_modified >= timedelta(seconds=grace)]
     if not ripe:
         return Reclaimed()
-    old = manifests.index(manifests.read(max(ripe)))
-    newest = manifests.newest()
+    try:
+        old = manifests.index(manifests.read(max(ripe)))
+    except CorruptObjectError:
+        return (
+            Reclaimed()
+        )  # a younger one will be old enough; or it is the newest, which is mended before it comes here
+    newest, index = manifests.newest_with_index()
     assert newest is not None
-    index = manifests.index(newest)
     licensed = [info for info in candidates if event_of_key(info.key) in old and event_of_key(info.key) in index]
     try:
         witness = manifests.index(manifests.read(newest.number - 1)) if newest.number > 1 else manifests.index(None)
