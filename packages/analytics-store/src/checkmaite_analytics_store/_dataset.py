@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import pyarrow.dataset
 import pyarrow.fs
 
 from checkmaite_analytics_store._manifest import FileEntry
 from checkmaite_analytics_store._ranged import RangedFiles
 from checkmaite_analytics_store._types import arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow.dataset
 
 __all__ = ["dataset_of"]
 
@@ -20,6 +23,8 @@ def dataset_of(files: RangedFiles, entries: Sequence[FileEntry]) -> pyarrow.data
     Nothing is asked of the store before the first scan: sizes and columns are the manifest's. The footer of each
     file is read once and kept with the dataset.
     """
+    import pyarrow.dataset  # not needed on local disk
+
     files.add(entries)
     filesystem = pyarrow.fs.PyFileSystem(files)
     parquet = pyarrow.dataset.ParquetFileFormat(

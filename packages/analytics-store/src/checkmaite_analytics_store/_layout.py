@@ -14,6 +14,7 @@ __all__ = [
     "INBOX",
     "INDEX",
     "MANIFESTS",
+    "PROBES",
     "REFERENCES",
     "REPORTS",
     "RUNS",
@@ -23,6 +24,8 @@ __all__ = [
     "event_of_key",
     "inbox_key",
     "index_key",
+    "is_fold_file",
+    "is_probe",
     "manifest_key",
     "manifest_number",
     "schema_key",
@@ -37,6 +40,8 @@ MANIFESTS = "manifests/"
 INDEX = "index/"
 SCHEMAS = "schemas/"
 REPORTS = "reports/"
+PROBES = "probes/"
+"""Left by those who may not delete, when they made sure that the location can hold a store."""
 
 RUNS = "runs"
 """The table with one row per event."""
@@ -44,6 +49,12 @@ REFERENCES = "_references"
 """Not a table for queries: the reference of every folded event, as JSON. No record's table can have this name."""
 
 _MANIFEST = re.compile(r"manifests/v([0-9]{10,15})\.json\Z")
+
+
+_FOLD_FILE = re.compile(
+    r"(tables/[a-z_][a-z0-9_]*/[0-9]{10,15}-[0-9a-f]{32}-[0-9]+\.parquet|index/[0-9]{10,15}-[0-9a-f]{32}\.txt)\Z"
+)
+_PROBE = re.compile(r"probes/[0-9a-f]{32}\Z")
 
 
 def inbox_key(event_id: str) -> str:
@@ -81,6 +92,16 @@ def table_key(table: str, fold: str) -> str:
 def index_key(fold: str) -> str:
     """Key of the index segment that a fold writes."""
     return f"{INDEX}{fold}.txt"
+
+
+def is_fold_file(key: str) -> bool:
+    """Whether it is the key of a file or an index segment that a fold has written."""
+    return _FOLD_FILE.match(key) is not None
+
+
+def is_probe(key: str) -> bool:
+    """Whether it is the key of a probe object."""
+    return _PROBE.match(key) is not None
 
 
 def schema_key(table: str, column: str) -> str:

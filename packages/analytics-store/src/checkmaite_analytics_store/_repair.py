@@ -6,13 +6,14 @@ objects are deleted only when two manifests in a row list them, so what only the
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from checkmaite_analytics_store._bundle import Abandoned
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._inbox import Inbox, why
-from checkmaite_analytics_store._index import EventState, SegmentEntry
+from checkmaite_analytics_store._index import EventIndex, EventState, SegmentEntry, encode_segment
 from checkmaite_analytics_store._layout import INBOX, event_of_key, index_key, manifest_key
 from checkmaite_analytics_store._manifest import Manifest, ManifestReader
 from checkmaite_analytics_store._segments import SegmentWriter
@@ -57,7 +58,8 @@ class Repairer:
             return None, ()
         writer = secrets.token_hex(16)
         if unreadable:
-            states = self._rebuilt(base, number, segments, unreadable)
+            before = number - 1 - len(damaged)
+            states = self._rebuilt(base, before, segments, unreadable)
             segments = [*segments, self._segments.write(states, index_key(f"{number + 1:010d}-{writer}"))]
         keys = (*damaged, *(entry.key for entry in unreadable))
         update = {"number": number + 1, "writer": writer, "segments": tuple(segments)}
@@ -94,46 +96,59 @@ class Repairer:
         return sound, unreadable
 
     def _rebuilt(
-        self, base: Manifest, number: int, sound: Iterable[SegmentEntry], lost: Iterable[SegmentEntry]
+        self, base: Manifest, before: int, sound: Sequence[SegmentEntry], lost: Sequence[SegmentEntry]
     ) -> dict[str, EventState]:
-        """The events of the lost segments: their number is known, so it can be told whether all were found."""
-        index = self._manifests.segments.index(sound)
+        """The events of the lost segments.
+
+        Folded ones stand in the table ``runs``. A settled one has its marker in the inbox until two manifests in a
+        row list it. So with the index of the manifest before, or if there is none, nothing is missing. Without it,
+        what was found must give the very bytes that were lost.
+        """
+        known = self._manifests.segments.index(sound)
         states: dict[str, EventState] = {}
         for entry in base.runs:
             for event_id in self._reader.read(entry, ["event_id"])["event_id"].to_pylist():
-                if event_id not in index:
+                if event_id not in known:
                     states[event_id] = EventState.FOLDED
-        wanted = sum(entry.count for entry in lost)
-        for event_id in self._markers(number) if len(states) < wanted else ():
-            if event_id not in index:
+        folded = dict(states)
+        for event_id in self._markers():
+            if event_id not in known:
                 states.setdefault(event_id, EventState.ABANDONED)
-        if len(states) == wanted:
+        earlier = self._index_of(before)
+        if earlier is not None:
+            for segment in earlier.segments:
+                for event_id, state in segment.items():
+                    if event_id not in known:
+                        states.setdefault(event_id, state)
             return states
-        key = next(iter(lost)).key
+        if len(lost) == 1:
+            for found in (states, folded):
+                if hashlib.sha256(encode_segment(found)).hexdigest() == lost[0].sha256:
+                    return found
+        key = lost[0].key
         raise CorruptObjectError(
-            f"{self._objects.uri}/{key} is corrupt, and of the {wanted} events that were lost with it "
-            f"{len(states)} could be found elsewhere.",
-            hint="Restore it from a copy or an earlier version of the object: without the others a late worker could "
-            "store the results of a job that was settled as not completed.",
+            f"{self._objects.uri}/{key} is corrupt: the {sum(entry.count for entry in lost)} events that it listed "
+            "cannot be told from elsewhere with certainty.",
+            hint="Restore it from a copy or an earlier version of the object, then fold again: without it a late "
+            "worker could store the results of a job that was settled as not completed.",
             uri=f"{self._objects.uri}/{key}",
         )
 
-    def _markers(self, number: int) -> Iterable[str]:
-        """Abandoned events that the inbox or the manifest before still know."""
+    def _markers(self) -> Iterator[str]:
+        """The events whose markers lie in the inbox."""
         for info in self._objects.list(INBOX):
             event_id = event_of_key(info.key)
             try:
                 if event_id is not None and isinstance(self._inbox.read(event_id), Abandoned):
                     yield event_id
             except (CorruptObjectError, ObjectNotFoundError):
-                continue  # then it counts as not found
+                continue  # the fold will say of a damaged one that it is, and whatever it was it stays there
+
+    def _index_of(self, number: int) -> EventIndex | None:
+        """The whole index of a manifest; empty before the first one, None if it cannot be read."""
+        if number < 1:
+            return EventIndex()
         try:
-            before = self._manifests.read(number - 1) if number > 1 else None
+            return self._manifests.index(self._manifests.read(number))
         except CorruptObjectError:
-            return
-        for entry in before.segments if before else ():
-            try:
-                segment = self._manifests.segments.read(entry)
-            except CorruptObjectError:
-                continue
-            yield from (event for event, state in segment.items() if state is EventState.ABANDONED)
+            return None

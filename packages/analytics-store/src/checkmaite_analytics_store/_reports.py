@@ -12,9 +12,15 @@ from checkmaite_core.naming import check_event_id
 from checkmaite_core.report import ArtifactReport, InlineTextReport, Report
 from checkmaite_storage import ObjectStore
 
-__all__ = ["check_report", "put_report", "read_report"]
+__all__ = ["check_report", "event_of_report", "put_report", "read_report"]
 
 _KEY = re.compile(r"reports/(?P<event>[^/]+)/(?P<sha256>[0-9a-f]{64})\Z")
+
+
+def event_of_report(key: str) -> str | None:
+    """The event that a report belongs to, or None if the object is not one of ours."""
+    match = _KEY.match(key)
+    return match["event"] if match else None
 
 
 def put_report(objects: ObjectStore, event_id: str, report: InlineTextReport) -> ArtifactReport:

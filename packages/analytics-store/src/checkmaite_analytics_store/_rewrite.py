@@ -75,8 +75,9 @@ class TableRewriter:
     def _is_outdated(self, table: str, entry: FileEntry) -> bool:
         if not self._superseded or table == REFERENCES:
             return False
-        uids = self._reader.read(entry, ["run_uid"])["run_uid"]
-        return bool(pc.any(pc.is_in(uids, value_set=self._wanted)).as_py())
+        columns = ["run_uid", "is_current"] if table == RUNS else ["run_uid"]
+        rows = self._reader.scan(entry, columns, "run_uid", self._superseded)
+        return any(row.get("is_current", True) for row in rows)
 
     def _updated(self, table: str, entry: FileEntry) -> FileEntry:
         return self._writer.write(EncodedFile(table, self._current(table, self._reader.read(entry))))

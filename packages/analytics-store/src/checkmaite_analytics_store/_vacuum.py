@@ -1,0 +1,111 @@
+"""Vacuum: removing what nothing refers to any more.
+
+What may go, and why nothing that is needed ever does, wherever a vacuum or a fold is stopped, and for how long:
+
+*Files and index segments.* They are listed first. Then one more manifest is published, and whatever was listed and
+is named by none of the manifests that count, those two newest ones among them, is removed. Why this order is safe,
+without any clock: a later manifest can name only what the one it is built on names, and what its own fold has written.
+It is built on one of the two newest (on the one before the newest where that is damaged). And a fold writes its
+files after it has read what it builds on, and publishes at the number after it. So a fold that has written a listed
+file, and has not published it, wants a number that is taken by now: it finds that out, drops the files, and starts
+again. Were the manifests read before the listing, a fold could publish a file in between, and we would remove it.
+
+*Age.* Nothing goes before it is ``vacuum_age`` old, and a file stays for so long after the last manifest that named it
+was superseded, so that a list of files which was given to another tool stays good. It protects readers, not data.
+Both times are the server's. Age only grows, so a vacuum that was stopped for days removes nothing too early.
+
+*Old manifests* shrink to stubs, so that their numbers stay taken: only those that were superseded that long ago, and
+never one of the newest ten. There is a moment in which such a number is free, between the removal of the manifest and
+the put of the stub. A fold that was stopped just before its put, for that long, can take it. Then its manifest lies
+far below the newest one, where nobody looks; its events are still in the inbox, or a newer manifest has them.
+
+*Reports* are put before the commit that refers to them, which may come days later, and committed ones are referred to
+for ever, by the history of runs. So only those of events that the index has as abandoned go: these can never be
+committed any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from checkmaite_analytics_store._index import EventState
+from checkmaite_analytics_store._layout import (
+    INDEX,
+    MANIFESTS,
+    PROBES,
+    REPORTS,
+    TABLES,
+    is_fold_file,
+    is_probe,
+    manifest_key,
+    manifest_number,
+)
+from checkmaite_analytics_store._manifest import Manifest, ManifestReader, encode_stub, is_stub
+from checkmaite_analytics_store._publish import publish_again
+from checkmaite_analytics_store._reports import event_of_report
+from checkmaite_core.errors import CorruptObjectError, ObjectExistsError
+from checkmaite_storage import ObjectInfo, ObjectStore
+
+__all__ = ["Vacuum", "VacuumReport"]
+
+_KEPT = 10
+"""Newest manifests that are never reduced to stubs."""
+
+
+@dataclass(frozen=True, slots=True)
+class VacuumReport:
+    """What a vacuum removed.
+
+    Attributes:
+        files: Parquet files of earlier or unfinished folds.
+        segments: Index segments of them.
+        reports: Reports of events that were settled as not completed.
+        probes: Objects by which somebody made sure that the location can hold a store.
+        manifests: Superseded manifests that were reduced to stubs.
+        bytes: Size of all that is gone.
+    """
+
+    files: int = 0
+    segments: int = 0
+    reports: int = 0
+    probes: int = 0
+    manifests: int = 0
+    bytes: int = 0
+
+
+class Vacuum:
+    """Vacuums one store; any number of them may run beside folds, readers and each other.
+
+    Args:
+        objects: The store.
+        manifests: Reads its manifests.
+        age: Seconds for which everything stays that nothing refers to.
+    """
+
+    def __init__(self, objects: ObjectStore, manifests: ManifestReader, age: float) -> None:
+        self._objects = objects
+        self._manifests = manifests
+        self._age = timedelta(seconds=age)
+        self._bytes = 0
+
+    def vacuum(self) -> VacuumReport:
+        """Remove what may go.
+
+        Raises:
+            AccessDeniedError: The right to delete is missing. Nothing has changed.
+            CorruptObjectError: The newest manifest, or its index, is damaged. Nothing has changed.
+        """
+        until = self._now() - self._age
+        garbage = self._garbage(until)
+        files = [info for info in garbage if info.key.startswith(TABLES)]
+        segments = [info for info in garbage if info.key.startswith(INDEX)]
+        return VacuumReport(
+            files=self._delete(files),
+            segments=self._delete(segments),
+            reports=self._delete(self._reports(until)),
+            probes=self._delete(self._old(PROBES, until, is_probe)),
+            manifests=self._shrink(until),
+            bytes=self._bytes,
+        )
