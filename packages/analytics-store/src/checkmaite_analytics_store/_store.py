@@ -18,6 +18,7 @@ from checkmaite_analytics_store._reports import put_report, read_report
 from checkmaite_analytics_store._schemas import SchemaRegistry
 from checkmaite_analytics_store._settings import DEFAULT_SETTINGS, StoreSettings
 from checkmaite_analytics_store._sql import SqlEngine
+from checkmaite_analytics_store._vacuum import Vacuum, VacuumReport
 from checkmaite_analytics_store._verify import Verifier, VerifyReport
 from checkmaite_analytics_store._view import StoreView, TableView, ViewReader
 from checkmaite_core.errors import ConfigurationError, QueryError
@@ -260,6 +261,23 @@ class AnalyticsStore:
         """
         if self._format.exists() and fold_is_due(self._objects, self._manifests, at_least):
             self._folder.fold(thorough=False)
+
+    def vacuum(self) -> VacuumReport:
+        """Remove what nothing refers to any more and nobody uses. May be called by anyone at any time; daily is plenty.
+
+        What goes: files of earlier and unfinished folds, reports of events that were settled as not completed, left
+        over probes, and the content of superseded manifests; each only once it has been of no use for
+        ``StoreSettings.vacuum_age``. No result does, nor anything that the store did not write. On local disk,
+        files named ``.tmp-*`` that a killed writer left are no objects of the store: it does not touch them.
+
+        Raises:
+            AccessDeniedError: This client may not delete; nothing has changed.
+            CorruptObjectError: The newest manifest, or its index, is damaged: :meth:`fold` mends it.
+            StorageError: The store cannot be reached, read or written.
+        """
+        if not self._format.exists():
+            return VacuumReport()
+        return Vacuum(self._objects, self._manifests, self._settings.vacuum_age).vacuum()
 
     def verify(self) -> VerifyReport:
         """Read every object of the store and compare it with its checksum. Damage is reported, not raised.

@@ -26,6 +26,7 @@ committed any more.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -98,14 +99,96 @@ class Vacuum:
             CorruptObjectError: The newest manifest, or its index, is damaged. Nothing has changed.
         """
         until = self._now() - self._age
-        garbage = self._garbage(until)
-        files = [info for info in garbage if info.key.startswith(TABLES)]
-        segments = [info for info in garbage if info.key.startswith(INDEX)]
+        _, index = self._manifests.newest_with_index()
+        files, segments = self._unused(until)
+        reports = (
+            info
+            for info in self._objects.list(REPORTS)
+            if info.last_modified <= until and index.state(event_of_report(info.key) or "") is EventState.ABANDONED
+        )
+        probes = (info for info in self._objects.list(PROBES) if info.last_modified <= until and is_probe(info.key))
         return VacuumReport(
             files=self._delete(files),
             segments=self._delete(segments),
-            reports=self._delete(self._reports(until)),
-            probes=self._delete(self._old(PROBES, until, is_probe)),
+            reports=self._delete(reports),
+            probes=self._delete(probes),
             manifests=self._shrink(until),
             bytes=self._bytes,
         )
+
+    def _now(self) -> datetime:
+        """The server's time, found in a way that needs the right to delete."""
+        probe = self._objects.probe()
+        self._objects.delete(probe.key)
+        return probe.last_modified
+
+    def _unused(self, until: datetime) -> tuple[list[ObjectInfo], list[ObjectInfo]]:
+        """The files and the index segments that may go."""
+        listed = [
+            info
+            for prefix in (TABLES, INDEX)
+            for info in self._objects.list(prefix)
+            if info.last_modified <= until and is_fold_file(info.key)
+        ]
+        unused = self._unnamed(listed, until)
+        if unused:
+            publish_again(self._objects, self._manifests)  # from here on no fold can publish what it had written before
+            unused = self._unnamed(listed, until)
+        files = [info for info in unused if info.key.startswith(TABLES)]
+        return files, [info for info in unused if info.key.startswith(INDEX)]
+
+    def _unnamed(self, listed: Sequence[ObjectInfo], until: datetime) -> list[ObjectInfo]:
+        """Those that no manifest names which counts: the two newest, and all that were the newest since ``until``."""
+        if not listed:
+            return []
+        manifests = self._list_manifests()
+        named: set[str] = set()
+        for place, (number, info) in enumerate(manifests):
+            counts = place >= len(manifests) - 2 or manifests[place + 1][1].last_modified > until
+            if not counts or is_stub(info):
+                continue
+            try:
+                named |= _names(self._manifests.read(number))
+            except CorruptObjectError:
+                if self._manifests.newest_number() == number:
+                    raise
+                # Nobody can use what only this one names, nor build on it.
+        return [info for info in listed if info.key not in named]
+
+    def _list_manifests(self) -> list[tuple[int, ObjectInfo]]:
+        listed = ((manifest_number(info.key), info) for info in self._objects.list(MANIFESTS))
+        return sorted((number, info) for number, info in listed if number is not None)
+
+    def _delete(self, garbage: Iterable[ObjectInfo]) -> int:
+        count = 0
+        for info in garbage:
+            self._objects.delete(info.key)
+            self._bytes += info.size
+            count += 1
+        return count
+
+    def _shrink(self, until: datetime) -> int:
+        """Reduce manifests to stubs, the oldest first, and fill the gap that a vacuum left which was killed."""
+        manifests = self._list_manifests()
+        shrunk = 0
+        expected = 1
+        for place, (number, info) in enumerate(manifests[:-_KEPT]):
+            for gap in range(expected, number):
+                self._put_stub(gap)
+            expected = number + 1
+            if not is_stub(info) and manifests[place + 1][1].last_modified <= until:
+                self._objects.delete(info.key)
+                self._put_stub(number)
+                self._bytes += info.size - len(encode_stub(number))
+                shrunk += 1
+        return shrunk
+
+    def _put_stub(self, number: int) -> None:
+        with contextlib.suppress(ObjectExistsError):  # another vacuum's, or a late fold's, which does no harm
+            self._objects.put_if_absent(manifest_key(number), encode_stub(number))
+
+
+def _names(manifest: Manifest) -> set[str]:
+    files = (entry.key for entries in manifest.tables.values() for entry in entries)
+    segments = (entry.key for entry in manifest.segments)
+    return {*files, *segments, *(entry.key for entry in manifest.quarantined)}
