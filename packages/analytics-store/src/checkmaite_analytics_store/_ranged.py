@@ -14,6 +14,9 @@ from checkmaite_storage import ObjectStore
 
 __all__ = ["RangedFile", "RangedFiles"]
 
+_WHOLE = 512 * 1024
+"""Bytes. Of a file that is not larger, to ask for the rest costs more time than to read it along with the footer."""
+
 
 class RangedFile(io.RawIOBase):
     """One file, read by ranges. Its size comes from the manifest, so that nobody has to ask for it.
@@ -73,14 +76,17 @@ class RangedFile(io.RawIOBase):
         kept_from = self._entry.size - len(self._end)
         if start >= kept_from:
             return self._end[start - kept_from : stop - kept_from]
-        data = self._ask(start, stop)
-        if data is None or len(data) != stop - start:
+        first = start
+        if stop == self._entry.size and stop <= _WHOLE:  # the footer is asked for, and what it describes is next
+            first = 0
+        data = self._ask(first, stop)
+        if data is None or len(data) != stop - first:
             if self._failed is not None:
                 self._failed.add(self._entry.key)
             raise OSError(f"{self._objects.uri}/{self._entry.key}: bytes {start} to {stop} could not be read")
         if stop == self._entry.size:
             self._end = data
-        return data
+        return data[start - first :]
 
     def _ask(self, start: int, stop: int) -> bytes | None:
         try:

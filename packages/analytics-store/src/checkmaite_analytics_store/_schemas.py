@@ -52,6 +52,7 @@ class SchemaRegistry:
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
         self._lock = threading.Lock()
+        self._learning = threading.Lock()
         self._known: dict[tuple[str, str], ScalarType] = {}
         self._read: set[tuple[str, str]] = set()
 
@@ -125,8 +126,11 @@ class SchemaRegistry:
         """
         known = self._recall(table, column)
         if known is None:
-            self._learn(SCHEMAS)
-            known = self._recall(table, column) or self.type_of(table, column)
+            with self._learning:  # of threads that miss the same columns, one asks
+                known = self._recall(table, column)
+                if known is None:
+                    self._learn(SCHEMAS)
+                    known = self._recall(table, column) or self.type_of(table, column)
         return known
 
     def registered(self) -> dict[str, dict[str, ScalarType]]:
