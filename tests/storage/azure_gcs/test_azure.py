@@ -22,6 +22,7 @@ from checkmaite_core.errors import (
     ContainerNotFoundError,
     ObjectExistsError,
     ObjectNotFoundError,
+    PluginNotFoundError,
     StorageError,
     StorageUnreachableError,
     UnauthenticatedError,
@@ -168,6 +169,17 @@ def test_a_put_whose_answer_got_lost_knows_its_own_object(
     azure_proxy.spoil(Fault.LOST)
     with pytest.raises(ObjectExistsError):
         store.put_if_absent("a", b"another's")
+    assert store.get("a") == b"mine"
+
+
+def test_a_connection_that_is_lost_again_and_again_is_not_taken_for_one_that_was_never_made(
+    azure: Azure, container: str, azure_proxy: FaultProxy
+) -> None:
+    store = open_object_store(f"az://{container}", azure.connection(url=azure_proxy.url))
+    assert isinstance(store, RemoteObjectStore)
+    impatient = RemoteObjectStore(store._client, RetryPolicy(connect_deadline=0))
+    azure_proxy.spoil(*[Fault.LOST] * 3)
+    impatient.put_if_absent("a", b"mine")
     assert store.get("a") == b"mine"
 
 
@@ -378,3 +390,37 @@ def test_an_answer_that_does_not_arrive_whole_is_asked_for_again(
     store.put_if_absent("a", data)
     azure_proxy.spoil(fault)
     assert store.get("a") == data
+
+
+FORKING = """
+import os, sys
+from checkmaite_storage import open_object_store
+store = open_object_store(sys.argv[1], {"connection_string": sys.argv[2]})
+store.put_if_absent("a", b"1")
+if os.fork() == 0:
+    assert store.get("a") == b"1"
+    sys.exit(3)
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_a_forked_child_that_ends_of_itself_does_not_wait_for_its_parents_connections(
+    azure: Azure, store: ObjectStore
+) -> None:
+    command = [sys.executable, "-c", FORKING, store.uri, azure.connection()["connection_string"]]
+    assert subprocess.run(command, timeout=60, check=False, capture_output=True).returncode == 3
+
+
+def test_nothing_is_left_open_when_a_process_ends(azure: Azure, store: ObjectStore) -> None:
+    code = FORKING.partition("if os.fork")[0]
+    command = [sys.executable, "-W", "error", "-X", "dev", "-c", code, store.uri]
+    done = subprocess.run(
+        [*command, azure.connection()["connection_string"]], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adlfs", None)
+    with pytest.raises(PluginNotFoundError, match=r'pip install "checkmaite-storage\[azure\]"'):
+        open_object_store("az://con/x", {"account_name": "acc"})

@@ -7,6 +7,8 @@ import http.server
 import json
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ from checkmaite_core.errors import (
     CorruptObjectError,
     ObjectExistsError,
     ObjectNotFoundError,
+    PluginNotFoundError,
     StorageError,
     StorageFullError,
     StorageUnreachableError,
@@ -395,6 +398,25 @@ def test_tables_read_ranges_through_the_filesystem(store: ObjectStore) -> None:
         columns=["a"], filter=ds.field("a") >= 990
     )
     assert read.column("a").to_pylist() == list(range(990, 1000))
+
+
+ENDING = """
+import sys
+from checkmaite_storage import open_object_store
+open_object_store(sys.argv[1], {"token": "anon", "endpoint_url": sys.argv[2]}).put_if_absent("a", b"1")
+"""
+
+
+def test_nothing_is_left_open_when_a_process_ends(gcs: Gcs, store: ObjectStore) -> None:
+    command = [sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-c", ENDING, store.uri]
+    done = subprocess.run([*command, f"http://127.0.0.1:{gcs.port}"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(PluginNotFoundError, match=r'pip install "checkmaite-storage\[gcs\]"'):
+        open_object_store("gs://bucket/x", {"token": "anon"})
 
 
 class stub:  # noqa: N801 - used as a function

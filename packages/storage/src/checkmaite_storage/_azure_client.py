@@ -21,6 +21,7 @@ from checkmaite_storage._remote import (
     run_coroutine,
     transfer_seconds,
 )
+from checkmaite_storage._remote._closing import close_with
 from checkmaite_storage._remote._options import scrub
 
 if TYPE_CHECKING:
@@ -209,6 +210,9 @@ class AzureClient:
                 f"{self.location.uri} names the account {self._account!r}, but the connection string another one.",
                 hint="Unset AZURE_STORAGE_CONNECTION_STRING, or leave the account out of the URI.",
             )
+        # A credentials object that was given to us is not ours to close.
+        credential = None if "credential" in self._options else filesystem.credential
+        close_with(filesystem, filesystem.service_client, credential)
         return filesystem
 
 

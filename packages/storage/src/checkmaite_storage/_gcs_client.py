@@ -23,6 +23,7 @@ from checkmaite_storage._remote import (
     run_coroutine,
     transfer_seconds,
 )
+from checkmaite_storage._remote._closing import close_with
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["GcsClient"]
 
 _PAGE = 1000  # the most that the service gives
+_SESSION_TIMEOUT = 10.0  # nothing is asked, but a client certificate may be loaded
 _LONG = 64 * 2**20
 
 
@@ -149,7 +151,7 @@ class GcsClient:
         from google.auth.exceptions import GoogleAuthError
 
         try:
-            return GCSFileSystem(**self._options, use_listings_cache=False, skip_instance_cache=True)
+            filesystem = GCSFileSystem(**self._options, use_listings_cache=False, skip_instance_cache=True)
         except GoogleAuthError as error:
             what = type(error).__name__
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -157,6 +159,10 @@ class GcsClient:
                 f"the options of {self.location.uri} cannot be used ({type(error).__name__}).",
                 hint="Check storage_options['token']: a credentials file or dict must be as gcloud made it.",
             ) from None
+        else:
+            run_coroutine(filesystem, filesystem._set_session, timeout=_SESSION_TIMEOUT)
+            close_with(filesystem, filesystem.session)
+            return filesystem
         raise UnauthenticatedError(
             f"{self.location.uri} could not be opened: no credentials were found ({what}).",
             hint=self.remedies.unauthenticated,

@@ -85,7 +85,6 @@ async def ask(
     import aiohttp
     import yarl
 
-    await filesystem._set_session()
     # Refreshing credentials blocks, so it must not happen on the event loop.
     await asyncio.to_thread(filesystem.credentials.maybe_refresh)
     headers = {"User-Agent": "checkmaite-storage", **(headers or {})}
