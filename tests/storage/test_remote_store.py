@@ -53,10 +53,8 @@ class FakeClient:
     that only the test moves; the real servers' answers are in the tests of each connector.
     """
 
-    location: Location = Location("fake", "bucket", "pre")
-    remedies: Remedies = Remedies(
-        {verb: f"allow it to be {verb.value}" for verb in Verb}, "log in", "make it", "plug in"
-    )
+    location: Location = PREFIX
+    remedies: Remedies = REMEDIES
     has_options: bool = False
     secrets: frozenset[str] = frozenset()
     objects: dict[str, tuple[bytes, str | None]] = field(default_factory=dict)

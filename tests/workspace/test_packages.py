@@ -28,11 +28,21 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 FOR_ALL = {"pydantic", "pydantic_core"} | sys.stdlib_module_names
 
+S3 = {"s3fs", "aiobotocore", "botocore", "aiohttp"}
+AZURE = {"adlfs", "azure", "aiohttp"}
+GCS = {"gcsfs", "google", "aiohttp", "yarl"}
+
 ONLY_IN: dict[str, dict[str, set[str]]] = {
+    "storage": {
+        **dict.fromkeys(("_s3", "_s3_client", "_s3_errors", "_s3_session", "_s3_write"), S3),
+        **dict.fromkeys(("_azure", "_azure_client", "_azure_errors"), AZURE),
+        **dict.fromkeys(("_gcs", "_gcs_client", "_gcs_errors", "_gcs_http", "_gcs_unsafe", "_gcs_upload"), GCS),
+        "testing": {"pytest"},
+    },
     "core": {"testing": {"pytest", "hypothesis"}},
     "cli": {"demo": {"checkmaite_capabilities", "maite", "numpy", "scipy", "sklearn"}},
 }
-"""What a subpackage that belongs to an extra may import as well."""
+"""What a subpackage or module that belongs to an extra may import as well."""
 
 
 def project(package: Path) -> dict[str, Any]:

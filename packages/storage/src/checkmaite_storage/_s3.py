@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from checkmaite_core.errors import ConfigurationError
 from checkmaite_storage._remote import (
@@ -55,7 +54,8 @@ def _check_options(options: Mapping[str, Any]) -> None:
     known = {*inspect.signature(S3FileSystem.__init__).parameters, "profile"} - _RESERVED
     check_option_names(options, known)
     client = {*inspect.signature(AioSession._create_client).parameters} - {"self", "service_name", "config"}
-    config = {*AioConfig.OPTION_DEFAULTS, *inspect.signature(AioConfig.__init__).parameters} - {"self", "kwargs"}
+    config = {*AioConfig.OPTION_DEFAULTS, *inspect.signature(AioConfig.__init__).parameters}
+    config -= {"self", "kwargs", "http_session_cls"}
     for name, below in (("client_kwargs", client), ("config_kwargs", config)):
         value = options.get(name) or {}
         if not isinstance(value, Mapping):
@@ -71,7 +71,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
         )
     for holder in (options, options.get("client_kwargs") or {}):
         endpoint = holder.get("endpoint_url")
-        if isinstance(endpoint, str) and ("@" in urlsplit(endpoint).netloc or "?" in endpoint):
+        if isinstance(endpoint, str) and any(mark in endpoint for mark in "@?#"):
             raise ConfigurationError(
                 "endpoint_url holds credentials or a query (not shown).",
                 hint=f"Write https://host:port. {_CREDENTIALS}",

@@ -117,7 +117,13 @@ class S3Client:
         )
 
     def _make_own(self) -> S3FileSystem:
-        config = {**(self._options.get("config_kwargs") or {}), "retries": {"total_max_attempts": 1}}
+        from checkmaite_storage._s3_session import SingleAttemptSession
+
+        config = {
+            **(self._options.get("config_kwargs") or {}),
+            "retries": {"total_max_attempts": 1},
+            "http_session_cls": SingleAttemptSession,
+        }
         filesystem = self._make({**self._options, "config_kwargs": config})
         filesystem.retries = 1
         return filesystem

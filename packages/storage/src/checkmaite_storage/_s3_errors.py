@@ -56,6 +56,8 @@ def explain(error: BaseException) -> Failure:
     answered = error if isinstance(error, ClientError) else error.__cause__  # s3fs wraps what the server said
     if isinstance(answered, ClientError):
         return _answer(answered.response)
+    if isinstance(error, TimeoutError):
+        return Failure(Kind.TRANSIENT, "no answer came in time")
     return Failure(_kind(error), f"{type(error).__name__}: {error}")
 
 
@@ -104,7 +106,6 @@ def _kind(error: BaseException) -> Kind:
         | boto.IncompleteReadError
         | ResponseParserError
         | ClientPayloadError
-        | TimeoutError
         | ConnectionError,
     ):
         return Kind.TRANSIENT

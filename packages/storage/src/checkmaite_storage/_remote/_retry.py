@@ -11,12 +11,13 @@ from checkmaite_storage._remote._client import Kind
 
 __all__ = ["RetryPolicy", "Retrying", "transfer_seconds"]
 
-_SLOWEST = 256 * 1024  # bytes per second
+SLOWEST = 256 * 1024
+"""Bytes per second; a slower link counts as down."""
 
 
 def transfer_seconds(size: int) -> float:
     """Seconds that ``size`` bytes may take on top of a time limit: a link slower than 256 KiB/s counts as down."""
-    return size / _SLOWEST
+    return size / SLOWEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +25,13 @@ class RetryPolicy:
     """Exponential backoff with full jitter, bounded by deadlines. All times in seconds, by the monotonic clock.
 
     Attributes:
-        deadline: From the first attempt to giving up; transfers get :func:`transfer_seconds` on top.
+        deadline: From the first attempt to giving up.
         connect_deadline: From the first of several attempts in a row that could not connect at all, as with a
             mistyped endpoint, to giving up.
         attempt_timeout: How long one attempt may wait for its answer.
         initial_backoff: The first pause is a random part of this; it doubles with each attempt.
         max_backoff: The longest pause.
+        slowest: Bytes per second; what a transfer may take at this rate is added to each limit.
         sleep: Pauses.
         clock: Tells the time.
         uniform: Draws a pause between two bounds.
@@ -40,6 +42,7 @@ class RetryPolicy:
     attempt_timeout: float = 15.0
     initial_backoff: float = 0.1
     max_backoff: float = 5.0
+    slowest: float = SLOWEST
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False, compare=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
     uniform: Callable[[float, float], float] = field(default=random.uniform, repr=False, compare=False)
@@ -58,7 +61,7 @@ class Retrying:
 
     def __init__(self, policy: RetryPolicy, size: int) -> None:
         self._policy = policy
-        self._allowance = transfer_seconds(size)
+        self._allowance = size / policy.slowest
         self._start = policy.clock()
         self._unreachable_since: float | None = None
         self.attempts = 1

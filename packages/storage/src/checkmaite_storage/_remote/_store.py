@@ -125,7 +125,7 @@ class RemoteObjectStore:
         """Prove put-if-absent; see :meth:`ObjectStore.probe`."""
         return probe(self)
 
-    def _ask(self, verb: Verb, uri: str, request: Callable[[float], T], *, absent: Callable[[], T] | None = None) -> T:
+    def _ask(self, verb: Verb, uri: str, request: Callable[[float], T]) -> T:
         retrying = self._policy.begin()
         while True:
             answer = self._attempt(request, retrying.timeout)

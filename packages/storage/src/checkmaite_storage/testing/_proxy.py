@@ -54,11 +54,13 @@ class FaultProxy:
         requests: What came through, oldest first.
         fault: Asked about each request: None to forward it, a status to answer with, or a :class:`Fault`. A status
             may come with a body: ``(503, b"...")``.
+        alter: Applied to the body of each answer that is forwarded.
     """
 
     url: str
     requests: list[ProxiedRequest] = field(default_factory=list)
-    fault: Callable[[ProxiedRequest], Fault | int | tuple[int, bytes] | None] = lambda _: None
+    fault: Callable[[ProxiedRequest], Fault | int | tuple[int, bytes] | None] = field(default_factory=lambda: _no_fault)
+    alter: Callable[[bytes], bytes] = field(default_factory=lambda: bytes)
     closing: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def spoil(self, *faults: Fault | int | tuple[int, bytes] | None) -> None:
@@ -84,8 +86,14 @@ def fault_proxy(port: int) -> Iterator[FaultProxy]:
         server.server_close()
 
 
+def _no_fault(_: ProxiedRequest) -> None:
+    return None
+
+
 def _handler(proxy: FaultProxy, port: int) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # which answers "Expect: 100-continue"
+
         def __getattr__(self, name: str) -> Any:
             if name.startswith("do_"):
                 return self._serve
@@ -102,23 +110,28 @@ def _handler(proxy: FaultProxy, port: int) -> type[http.server.BaseHTTPRequestHa
             elif isinstance(fault, tuple):
                 self._answer(fault[0], {"Content-Type": "application/xml"}, fault[1])
             elif fault is Fault.HANG:
-                proxy.closing.wait()
+                self._say_nothing()
             elif fault is Fault.RESET:
                 self._reset()
             else:
                 self._forward(body, fault)
 
         def _forward(self, body: bytes, fault: Fault | None) -> None:
+            passed_on = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
             with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as upstream:
-                upstream.request(self.command, self.path, body, dict(self.headers.items()))
-                answer = upstream.getresponse()
-                content = answer.read()
+                try:
+                    upstream.request(self.command, self.path, body, passed_on)
+                    answer = upstream.getresponse()
+                    content = answer.read()
+                except (http.client.HTTPException, OSError):
+                    self._reset()  # as the server did
+                    return
             if fault is Fault.LOST:
                 self._reset()
             elif fault is Fault.HANG_AFTER:
-                proxy.closing.wait()
+                self._say_nothing()
             else:
-                self._answer(answer.status, dict(answer.getheaders()), content, cut=fault is Fault.CUT)
+                self._answer(answer.status, dict(answer.getheaders()), proxy.alter(content), cut=fault is Fault.CUT)
 
         def _answer(self, status: int, headers: Mapping[str, str], content: bytes, *, cut: bool = False) -> None:
             length = str(len(content))
@@ -129,20 +142,30 @@ def _handler(proxy: FaultProxy, port: int) -> type[http.server.BaseHTTPRequestHa
                 elif name.lower() == "content-length" and self.command == "HEAD":
                     length = value
             self.send_header("Content-Length", length)
+            self.send_header("Connection", "close")
             self.end_headers()
             if self.command != "HEAD":
                 with contextlib.suppress(ConnectionError):  # the client gave up waiting
                     self.wfile.write(content[: len(content) // 2] if cut else content)
 
+        def _say_nothing(self) -> None:
+            proxy.closing.wait()
+            self.close_connection = True
+
         def _reset(self) -> None:
+            self.close_connection = True
             linger = struct.pack("ii", 1, 0)  # closing sends RST at once
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.rfile.close()
             self.wfile.close()
             self.connection.close()
 
+        def handle_one_request(self) -> None:
+            with contextlib.suppress(OSError, ValueError):  # we have closed the connection, or the client has
+                super().handle_one_request()
+
         def finish(self) -> None:
-            with contextlib.suppress(OSError, ValueError):  # closed by a reset
+            with contextlib.suppress(OSError, ValueError):
                 super().finish()
 
         def log_message(self, *_: object) -> None:
