@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from checkmaite_analytics_store._index import EventIndex, SegmentEntry, SegmentReader
 from checkmaite_analytics_store._layout import (
@@ -74,10 +74,24 @@ class QuarantineEntry(_Body):
     Attributes:
         key: Where it lies.
         reason: Why it cannot be read.
+        file: What it was when it could be, so that it can be checked and listed again; None for an inbox object,
+            which tells that itself.
     """
 
     key: _Key
     reason: str
+    file: FileEntry | None = None
+
+    @property
+    def table(self) -> str | None:
+        """The table whose file it is; None for an inbox object."""
+        return self.key.split("/")[1] if self.key.startswith(TABLES) else None
+
+    @model_validator(mode="after")
+    def _one_key(self) -> QuarantineEntry:
+        if self.file is not None and (self.file.key != self.key or self.table is None):
+            raise ValueError(f"it is set aside as the file {self.file.key}")
+        return self
 
 
 class Manifest(_Body):
