@@ -25,6 +25,7 @@ from checkmaite_analytics_store._manifest import FileEntry, Manifest, ManifestRe
 from checkmaite_analytics_store._publish import publish, publish_again
 from checkmaite_analytics_store._reclaim import reclaim
 from checkmaite_analytics_store._repair import Repairer
+from checkmaite_analytics_store._restore import Restorer
 from checkmaite_analytics_store._rewrite import TableRewriter
 from checkmaite_analytics_store._rows import only_current, payload_tables, reference_rows, run_rows, weigh
 from checkmaite_analytics_store._segments import SegmentWriter
@@ -193,13 +194,16 @@ class Folder:
         number = before.number + 1 if before else 1
         fold = f"{number:010d}-{writer}"
         events = batch.events
+        writes = FileWriter(self._objects, fold)
         tables, damaged = self._sound_files(before, thorough=thorough)
+        if thorough:
+            tables, damaged = Restorer(self._reader, writes).restore(tables, damaged)
         quarantined = tuple(sorted([*damaged, *batch.unreadable], key=lambda entry: entry.key))
         if not events and quarantined == (before.quarantined if before else ()):
             return None
         sound = before.model_copy(update={"tables": tables, "quarantined": quarantined}) if before else None
         currency = weigh(events, sound, self._reader)
-        rewriter = TableRewriter(self._reader, FileWriter(self._objects, fold), self._settings, currency.superseded)
+        rewriter = TableRewriter(self._reader, writes, self._settings, currency.superseded)
         rows = {name: only_current(part, currency.current) for name, part in batch.rows.items()}
         if events:
             rows |= {RUNS: run_rows(events, currency), REFERENCES: reference_rows(events)}
@@ -226,7 +230,7 @@ class Folder:
                         self._reader.recheck(entry)
                     sound.append(entry)
                 except CorruptObjectError as error:
-                    damaged.append(QuarantineEntry(key=entry.key, reason=why(error)))
+                    damaged.append(QuarantineEntry(key=entry.key, reason=why(error), file=entry))
             tables[table] = tuple(sound)
         return tables, damaged
 
