@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from checkmaite_analytics_store import AnalyticsStore, StoreSettings
+from checkmaite_analytics_store import AnalyticsStore, FoldReport, StoreSettings
 from checkmaite_core import CapabilityConfig, CapabilityOutputs, CapabilityRun, StoreMaintenanceWarning
 from checkmaite_storage import LocalObjectStore
 
@@ -79,7 +80,8 @@ def test_the_inbox_is_listed_only_as_far_as_it_takes(
             yield info
 
     monkeypatch.setattr(LocalObjectStore, "list", listing)
-    monkeypatch.setattr(store._folder, "fold", lambda *_, **__: None)
+    nothing = FoldReport(manifest=0, folded=0, abandoned=0, deleted=0, quarantined=())
+    monkeypatch.setattr(store._folder, "fold", lambda *_, **__: nothing)
     store.maintain(at_least=5)
     assert [key for key in listed if key.startswith("inbox/")] == [f"inbox/job-{number:02}.run" for number in range(5)]
 
@@ -195,21 +197,30 @@ def test_what_can_be_pickled_still_can(root: Path) -> None:
     assert store._settings.fold_after == 7
 
 
-def test_maintenance_reads_no_file_that_it_need_not_change(
-    open_store: Open, make: ModuleType, monkeypatch: pytest.MonkeyPatch
+def test_maintenance_leaves_it_to_fold_to_look_for_damage_in_what_it_need_not_change(
+    open_store: Open, make: ModuleType, root: Path
 ) -> None:
-    open_store().commit(make.scores_of("job-1", "run-1", *map(float, range(100))))
+    open_store().commit(make.scores_of("job-1", "run-1", 1.0))
     open_store().fold()
-    open_store().commit(make.scores_of("job-2", "run-2", 1.0))
-    store = open_store(merge_bytes=1)
-    read = []
-    really = LocalObjectStore.get
+    (file,) = (root / "tables/scores").iterdir()
+    data = bytearray(file.read_bytes())
+    data[10] ^= 1
+    file.write_bytes(data)
+    open_store().commit(make.bundle_of("job-2", "run-2", []))
+    open_store().maintain()
+    assert folded(open_store()) == 2
+    newest = json.loads((root / "manifests/v0000000002.json").read_text())["body"]
+    assert newest["quarantined"] == []
+    assert open_store().fold().quarantined == (f"tables/scores/{file.name}",)
 
-    def get(self: LocalObjectStore, key: str) -> bytes:
-        read.append(key)
-        return really(self, key)
 
-    monkeypatch.setattr(LocalObjectStore, "get", get)
-    store.maintain()
-    assert folded(store) == 2
-    assert not [key for key in read if key.startswith("tables/scores/")]
+def test_now_and_then_maintenance_also_vacuums(open_store: Open, make: ModuleType, root: Path) -> None:
+    left = root / f"tables/scores/{1:010}-{'a' * 32}-0.parquet"  # of a fold that was killed
+    for number in range(20):
+        assert left.exists() or number == 0
+        open_store().commit(make.scores_of(f"job-{number}", f"run-{number}", 1.0))
+        open_store(vacuum_age=0).maintain()
+        if number == 0:
+            left.write_bytes(b"half a file")
+    assert not left.exists()
+    assert folded(open_store()) == 20

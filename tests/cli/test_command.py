@@ -68,7 +68,14 @@ def test_an_error_of_ours_is_a_message_and_what_to_do_next(run: Run, tmp_path: P
 
 
 def test_a_folder_that_is_no_store_is_not_an_empty_store(run: Run, tmp_path: Path) -> None:
-    for command in (["query", "SELECT 1"], ["runs"], ["report", "abc"], ["store", "fold"], ["store", "verify"]):
+    for command in (
+        ["query", "SELECT 1"],
+        ["runs"],
+        ["report", "abc"],
+        ["store", "fold"],
+        ["store", "vacuum"],
+        ["store", "verify"],
+    ):
         result = run(*command, "--store", str(tmp_path), folder=tmp_path)
         assert result.returncode == 1
         assert "there is no analytics store" in result.stderr

@@ -232,11 +232,13 @@ def test_a_damaged_object_is_named_then_set_aside_then_warned_about(run: Run, tm
     assert bundle.name in answered.stderr
 
 
-def test_fold_and_verify_say_what_they_did(run: Run, tmp_path: Path) -> None:
+def test_fold_vacuum_and_verify_say_what_they_did(run: Run, tmp_path: Path) -> None:
     with AnalyticsStore(tmp_path / "results") as store:
         store.write(NastyRun())
     fold = run("store", "fold", "--store", "results", folder=tmp_path)
     assert fold.stdout == "1 run folded; the tables now lie in 2 Parquet files.\n"
+    vacuum = run("store", "vacuum", "--store", "results", folder=tmp_path)
+    assert (vacuum.returncode, vacuum.stdout) == (0, "There was nothing to remove.\n")
     verify = run("store", "verify", "--store", "results", folder=tmp_path)
     assert verify.returncode == 0
     assert "all of them are what was written" in verify.stdout

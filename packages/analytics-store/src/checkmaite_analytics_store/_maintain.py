@@ -12,7 +12,10 @@ from checkmaite_analytics_store._manifest import ManifestReader
 from checkmaite_core.store import maintenance_warning
 from checkmaite_storage import ObjectStore
 
-__all__ = ["Upkeep", "fold_is_due"]
+__all__ = ["VACUUM_EVERY", "Upkeep", "fold_is_due"]
+
+VACUUM_EVERY = 20
+"""After so many manifests the maintenance that published the last of them also vacuums."""
 
 
 def fold_is_due(objects: ObjectStore, manifests: ManifestReader, at_least: int) -> bool:

@@ -12,7 +12,7 @@ from checkmaite_analytics_store._fold import Folder, FoldReport
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._format import StoreFormat
 from checkmaite_analytics_store._inbox import Inbox
-from checkmaite_analytics_store._maintain import Upkeep, fold_is_due
+from checkmaite_analytics_store._maintain import VACUUM_EVERY, Upkeep, fold_is_due
 from checkmaite_analytics_store._manifest import ManifestReader
 from checkmaite_analytics_store._reports import put_report, read_report
 from checkmaite_analytics_store._schemas import SchemaRegistry
@@ -254,13 +254,15 @@ class AnalyticsStore:
         """Fold, if at least ``at_least`` events wait for it. Backends have their workers call this.
 
         Unlike :meth:`fold` it lists the inbox only as far as it takes to know, and does not read every folded file
-        to find damage.
+        to find damage. After every twentieth manifest it also vacuums (:meth:`vacuum`).
 
         Raises:
             StoreError: As for :meth:`fold`.
         """
         if self._format.exists() and fold_is_due(self._objects, self._manifests, at_least):
-            self._folder.fold(thorough=False)
+            report = self._folder.fold(thorough=False)
+            if report.folded and report.manifest % VACUUM_EVERY == 0:
+                self.vacuum()
 
     def vacuum(self) -> VacuumReport:
         """Remove what nothing refers to any more and nobody uses. May be called by anyone at any time; daily is plenty.

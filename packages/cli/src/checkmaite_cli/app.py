@@ -137,6 +137,17 @@ def fold(store: Store) -> None:
 
 
 @store_app.command()
+def vacuum(store: Store) -> None:
+    """Remove what nothing refers to any more: files of earlier and unfinished folds, and the like.
+
+    No result goes. What has been of no use for less than a day stays.
+    """
+    from checkmaite_cli.upkeep import vacuum_store
+
+    vacuum_store(store)
+
+
+@store_app.command()
 def verify(store: Store) -> None:
     """Look for damage: compare all objects with their checksums.
 

@@ -1,4 +1,4 @@
-"""``checkmaite store``: fold and verify."""
+"""``checkmaite store``: fold, vacuum and verify."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.text import Text
 from checkmaite_cli.console import make_console, plain
 from checkmaite_cli.opening import opened
 
-__all__ = ["fold_store", "verify_store"]
+__all__ = ["fold_store", "vacuum_store", "verify_store"]
 
 
 def fold_store(uri: str) -> None:
@@ -25,6 +25,25 @@ def fold_store(uri: str) -> None:
         console.print(f"{_count(report.deleted, 'inbox object')} removed that had been folded before.")
     for key in report.quarantined:
         console.print(Text(f"set aside, since it cannot be read: {plain(key)}", style="bold red"), soft_wrap=True)
+
+
+def vacuum_store(uri: str) -> None:
+    """Vacuum a store and say what that removed.
+
+    Raises:
+        StoreError: The store cannot be read, or may not be deleted from.
+    """
+    console = make_console()
+    with opened(uri) as store:
+        report = store.vacuum()
+    objects = report.files + report.segments + report.reports + report.probes
+    if not objects and not report.manifests:
+        console.print("There was nothing to remove.")
+        return
+    console.print(
+        f"{_count(objects, 'object')} removed, {_count(report.manifests, 'superseded manifest')} emptied: "
+        f"{report.bytes / 2**20:,.1f} MiB."
+    )
 
 
 def verify_store(uri: str) -> int:
