@@ -12,7 +12,7 @@ import pytest
 from checkmaite_core.errors import PluginBrokenError, PluginNotFoundError
 from checkmaite_core.plugins import JOB_BACKENDS, RESULT_STORES, STORAGE, available_plugins, load_plugin
 from checkmaite_core.store import AnalyticsStoreConfig, open_result_store
-from checkmaite_core.testing import installed_plugins, write_distribution
+from checkmaite_core.testing import MEMORY_STORE, installed_plugins, write_distribution
 
 
 @contextlib.contextmanager
@@ -119,3 +119,13 @@ def test_plugins_for_the_length_of_a_block_add_to_those_of_an_outer_one() -> Non
             assert {"outer", "inner"} <= set(available_plugins(RESULT_STORES))
         assert "inner" not in available_plugins(RESULT_STORES)
     assert "outer" not in available_plugins(RESULT_STORES)
+
+
+def test_entry_points_that_cannot_be_read_spoil_nothing_else_and_are_named(tmp_path: Path) -> None:
+    (info,) = write_distribution(tmp_path, {"x": {"y": "z"}}, name="damaged").iterdir()
+    (info / "entry_points.txt").write_bytes(b"[checkmaite.result_stores]\nx = \xff:y\n")
+    with installed_plugins(), _on_the_path(tmp_path):
+        assert load_plugin(RESULT_STORES, "memory") is MEMORY_STORE
+        assert "memory" in available_plugins(RESULT_STORES)
+        with pytest.raises(PluginBrokenError, match="entry points of damaged cannot be read"):
+            load_plugin(RESULT_STORES, "x")

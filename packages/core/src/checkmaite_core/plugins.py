@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any
 
 from checkmaite_core.errors import PluginBrokenError, PluginNotFoundError
@@ -43,13 +43,31 @@ STORAGE = PluginGroup(
 )
 
 
-def _discover(group: str) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=group)}
+def _discover(group: str) -> tuple[dict[str, EntryPoint], list[str]]:
+    """The plugins of a group by name, and why some distributions cannot say what they bring."""
+    try:
+        return {point.name: point for point in entry_points(group=group)}, []
+    except Exception:  # one unreadable file spoils this for all distributions: found, and named, one by one
+        return _discover_one_by_one(group)
+
+
+def _discover_one_by_one(group: str) -> tuple[dict[str, EntryPoint], list[str]]:
+    points: dict[str, EntryPoint] = {}
+    unreadable: list[str] = []
+    for distribution in distributions():
+        try:
+            own = distribution.entry_points.select(group=group)
+        except Exception as error:  # foreign metadata: whatever is wrong with it is reported under its name
+            unreadable.append(f"the entry points of {distribution.name} cannot be read: {error}")
+        else:
+            # Of two distributions with one name the first on the path counts.
+            points = {**{point.name: point for point in own}, **points}
+    return points, unreadable
 
 
 def available_plugins(group: PluginGroup) -> list[str]:
     """Names of the installed plugins of a group, sorted; nothing is loaded."""
-    return sorted(_discover(group.group))
+    return sorted(_discover(group.group)[0])
 
 
 def load_plugin(group: PluginGroup, name: str) -> Any:
@@ -59,7 +77,15 @@ def load_plugin(group: PluginGroup, name: str) -> Any:
         PluginNotFoundError: None of this name is installed; the hint names the distribution that brings it.
         PluginBrokenError: It is installed but cannot be loaded. Other plugins are not affected.
     """
-    point = _discover(group.group).get(name)
+    points, unreadable = _discover(group.group)
+    point = points.get(name)
+    if point is None and unreadable:
+        raise PluginBrokenError(
+            f"{group.noun} {name!r} was not found (found: {', '.join(sorted(points)) or 'none'}), but "
+            f"{'; '.join(unreadable)}.",
+            hint="Reinstall or remove the distributions that are named here. If none of them brings it: "
+            + _how_to_get(group, name),
+        )
     if point is None:
         raise PluginNotFoundError(
             f"{group.noun} {name!r} is not installed (found: {', '.join(available_plugins(group)) or 'none'}).",
