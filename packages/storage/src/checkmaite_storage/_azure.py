@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -129,7 +130,7 @@ def azure_connector(uri: str, storage_options: Mapping[str, Any]) -> RemoteObjec
             has_options=bool(storage_options),
             account=_host_account(location),
             remedies=_remedies(location.container),
-            secrets=_secrets(storage_options),
+            secrets=partial(_secrets, dict(storage_options)),
         )
     )
 

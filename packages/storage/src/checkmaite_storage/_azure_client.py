@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from checkmaite_core.errors import ConfigurationError
@@ -48,7 +48,7 @@ class AzureClient:
         has_options: Whether any of them came from the user.
         account: The account that the URI names, if it names one.
         remedies: What to type.
-        secrets: What must not be shown.
+        secrets: Tells what must not be shown.
     """
 
     def __init__(
@@ -59,15 +59,20 @@ class AzureClient:
         has_options: bool,
         account: str | None,
         remedies: Remedies,
-        secrets: frozenset[str],
+        secrets: Callable[[], frozenset[str]],
     ) -> None:
         self.location = location
         self.has_options = has_options
         self.remedies = remedies
-        self.secrets = secrets
+        self._secrets = secrets
         self._options = dict(options)
         self._account = account
         self._filesystem = PerProcess(self._make_filesystem)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What must not be shown."""
+        return self._secrets()
 
     @property
     def filesystem(self) -> AbstractFileSystem:
@@ -76,15 +81,19 @@ class AzureClient:
 
     def get(self, name: str, timeout: float) -> bytes:
         """Read one blob; a long one in parts that all belong to one version of it."""
-
-        async def request() -> bytes:
-            async with self._blob(name) as blob:
-                stream = await blob.download_blob(max_concurrency=4, **_limits(timeout))
-                content: bytes = await stream.readall()
-                return content
-
-        # A stalled connection ends after ``timeout``; this bounds one that goes on, slowly.
-        return run_coroutine(self.filesystem, request, timeout=timeout + transfer_seconds(_FIRST_READ))
+        filesystem = self.filesystem
+        stream = run_coroutine(
+            filesystem,
+            self._blob(name).download_blob,
+            max_concurrency=4,
+            # A stalled connection ends after ``timeout``; this bounds one that goes on, slowly.
+            timeout=timeout + transfer_seconds(_FIRST_READ),
+            **_limits(timeout),
+        )
+        content: bytes = run_coroutine(
+            filesystem, stream.readall, timeout=timeout + transfer_seconds(max(stream.size, _FIRST_READ))
+        )
+        return content
 
     def page(self, prefix: str, start: str | None, timeout: float) -> Page:
         """List up to 5000 blobs; marks of folders are left out."""

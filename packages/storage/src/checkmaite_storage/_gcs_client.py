@@ -21,7 +21,6 @@ from checkmaite_storage._remote import (
     PerProcess,
     Remedies,
     run_coroutine,
-    transfer_seconds,
 )
 from checkmaite_storage._remote._closing import close_with
 
@@ -32,7 +31,7 @@ __all__ = ["GcsClient"]
 
 _PAGE = 1000  # the most that the service gives
 _SESSION_TIMEOUT = 10.0  # nothing is asked, but a client certificate may be loaded
-_LONG = 64 * 2**20
+_A_DAY = 86400.0
 
 
 class GcsClient:
@@ -75,8 +74,8 @@ class GcsClient:
             _check_content(answer)
             return answer.content
 
-        # A stalled connection ends after ``timeout``; this bounds one that goes on, slowly.
-        return run_coroutine(self.filesystem, request, timeout=timeout + transfer_seconds(_LONG))
+        # The request has bounds of its own: ``timeout`` without progress, and what its length may take.
+        return run_coroutine(self.filesystem, request, timeout=_A_DAY)
 
     def page(self, prefix: str, start: str | None, timeout: float) -> Page:
         """List up to 1000 objects."""

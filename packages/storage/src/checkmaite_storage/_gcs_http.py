@@ -7,12 +7,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from checkmaite_storage._remote import transfer_seconds
+
 if TYPE_CHECKING:
     from gcsfs import GCSFileSystem
 
 __all__ = ["Answer", "GcsResponseError", "ask"]
 
 _CONNECT_TIMEOUT = 5.0
+_LONG = 64 * 2**20  # where an answer does not tell its length
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ async def ask(
     import yarl
 
     # Refreshing credentials blocks, so it must not happen on the event loop.
-    await asyncio.to_thread(filesystem.credentials.maybe_refresh)
+    await asyncio.wait_for(asyncio.to_thread(filesystem.credentials.maybe_refresh), timeout)
     headers = {"User-Agent": "checkmaite-storage", **(headers or {})}
     filesystem.credentials.apply(headers)
     params = dict(params or {})
@@ -103,7 +106,8 @@ async def ask(
         timeout=limits,
         allow_redirects=False,
     ) as response:
-        answer = Answer(response.status, response.headers, await response.read())
+        async with asyncio.timeout(timeout + transfer_seconds(response.content_length or _LONG)):
+            answer = Answer(response.status, response.headers, await response.read())
     if answer.status not in accepted:
         raise _refused(answer)
     return answer
