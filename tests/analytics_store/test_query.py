@@ -293,3 +293,29 @@ def test_reading_folded_files_starts_no_thread(mixed: AnalyticsStore, tmp_path: 
     )
     done = subprocess.run([sys.executable, "-c", code, mixed.uri], capture_output=True, text=True, check=True)
     assert done.stdout == "0\n"
+
+
+FORKED = """
+import os, sys
+from checkmaite_analytics_store import AnalyticsStore
+store = AnalyticsStore(sys.argv[1])
+sql = "SELECT sum(value) AS s FROM scores JOIN runs USING (event_id)"
+print(store.query(sql).to_pylist(), flush=True)
+child = os.fork()
+if child == 0:
+    print(store.query(sql).to_pylist(), flush=True)
+    store.close()
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(store.query(sql).to_pylist(), flush=True)
+"""
+
+
+def test_a_forked_child_asks_through_a_connection_of_its_own_and_leaves_the_parents(
+    mixed: AnalyticsStore,
+) -> None:
+    mixed.fold()
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, mixed.uri], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.returncode, done.stderr) == ("[{'s': 12.0}]\n" * 3, 0, ""), done.stderr

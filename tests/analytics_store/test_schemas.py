@@ -6,8 +6,10 @@ import pytest
 
 from checkmaite_analytics_store import AnalyticsStore, QuarantinedObjectWarning
 from checkmaite_analytics_store._bundle import encode_bundle
+from checkmaite_analytics_store._schemas import registration
 from checkmaite_core.errors import CorruptObjectError, SchemaError
-from checkmaite_core.record import Record
+from checkmaite_core.record import Record, ScalarType
+from checkmaite_storage import LocalObjectStore
 
 if TYPE_CHECKING:
     import subprocess
@@ -137,6 +139,113 @@ def test_a_registration_is_read_by_a_process_that_did_not_make_it(
 def test_a_column_name_that_is_too_long_for_a_key_is_refused(store: AnalyticsStore, make: ModuleType) -> None:
     with pytest.raises(SchemaError, match="too long"):
         store.commit(make.bundle_of("job-1", "run-1", [record(**{"x" * 300: 1})]))
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Every request to the storage, as verb and key or prefix."""
+    requests: list[tuple[str, str]] = []
+
+    def counted(verb: str) -> None:
+        real = getattr(LocalObjectStore, verb)
+
+        def call(self: LocalObjectStore, key: str = "", *rest: Any) -> Any:
+            requests.append((verb, key))
+            return real(self, key, *rest)
+
+        monkeypatch.setattr(LocalObjectStore, verb, call)
+
+    for verb in ("get", "list", "put_if_absent", "delete"):
+        counted(verb)
+    return requests
+
+
+def wide(number: int, extra: int = 0) -> Record:
+    columns = {f"c{position}": float(position) for position in range(20 + extra)}
+    return record(**columns).model_copy(update={"run_uid": f"run-{number}"})
+
+
+def test_to_learn_a_table_takes_one_listing_however_many_columns_it_has_and_then_a_write_is_one_request(
+    open_store: Callable[..., AnalyticsStore], make: ModuleType, asked: list[tuple[str, str]]
+) -> None:
+    first, second = open_store(), open_store()
+    first.commit(make.bundle_of("job-0", "run-0", [wide(0)]))
+    assert sum(verb == "put_if_absent" and key.startswith("schemas/") for verb, key in asked) == 20
+    asked.clear()
+    second.commit(make.bundle_of("job-1", "run-1", [wide(1)]))
+    assert [key for _, key in asked] == ["store.json", "schemas/shapes/", "manifests/", "inbox/job-1.run"]
+    for bundle in (
+        make.bundle_of("job-2", "run-2", [wide(2)]),
+        make.bundle_of("job-2", "run-2", [wide(2)]),
+        make.bundle_of("job-3", "run-3", []),
+    ):
+        asked.clear()
+        second.commit(bundle)
+        assert asked == [("put_if_absent", f"inbox/{bundle.event_id}.run")]
+    asked.clear()
+    second.commit(make.bundle_of("job-4", "run-4", [wide(4, extra=1)]))
+    assert [key for _, key in asked] == ["schemas/shapes/", "schemas/shapes/c20.json", "inbox/job-4.run"]
+
+
+def test_a_reader_learns_the_types_of_all_tables_from_one_listing(
+    open_store: Callable[..., AnalyticsStore], make: ModuleType, asked: list[tuple[str, str]]
+) -> None:
+    open_store().commit(make.bundle_of("job-1", "run-1", [wide(1)]))
+    open_store().commit(make.scores_of("job-2", "run-2", 1.0))
+    asked.clear()
+    assert open_store().query("SELECT c3 FROM shapes").num_rows == 1
+    assert [request for request in asked if "schemas/" in request[1]] == [("list", "schemas/")]
+
+
+def test_the_size_of_a_registration_tells_its_type() -> None:
+    for column in ("a", "größe", "x" * 200):
+        sizes = [len(registration("shapes", column, kind)) for kind in ScalarType]
+        assert sorted(sizes) == list(range(min(sizes), min(sizes) + 7 * 32, 32))
+
+
+def test_a_whole_number_column_that_becomes_real_is_told_how_to_go_on(store: AnalyticsStore, make: ModuleType) -> None:
+    store.commit(make.bundle_of("job-1", "run-1", [record(whole=1, real=1.5)]))
+    with pytest.raises(SchemaError, match=r"'whole'.*int64.*float64(?s:.)*coalesce"):
+        store.commit(make.bundle_of("job-2", "run-1", [record(whole=1.5)]))
+    with pytest.raises(SchemaError, match=r"'real'.*float64.*int64(?s:.)*Declare the record's field as float"):
+        store.commit(make.bundle_of("job-2", "run-1", [record(real=1)]))
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-1], lambda data: data[:40] + b"?" * 99])
+def test_a_damaged_registration_is_named_with_its_remedy_and_loses_no_run(
+    open_store: Callable[..., AnalyticsStore], make: ModuleType, root: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    open_store().commit(make.bundle_of("job-1", "run-1", [record(value=1)]))
+    victim = root / "schemas" / "shapes" / "value.json"
+    healthy = victim.read_bytes()
+    victim.write_bytes(damage(healthy))
+    late = make.bundle_of("job-2", "run-2", [record(value=2).model_copy(update={"run_uid": "run-2"})])
+    with pytest.raises(CorruptObjectError, match=r"schemas/shapes/value\.json(?s:.)*Restore the object"):
+        open_store().commit(late)
+    with pytest.raises(CorruptObjectError, match=r"job-1\.run(?s:.)*schemas/shapes/value\.json"):
+        open_store().query("SELECT * FROM shapes")
+    assert "schemas/shapes/value.json" in [finding.key for finding in open_store().verify().findings]
+    assert open_store().fold().quarantined == ("inbox/job-1.run",)
+    with pytest.warns(QuarantinedObjectWarning, match=r"schemas/shapes/value\.json"):
+        assert open_store().query("SELECT 1 AS one").num_rows == 1
+    victim.write_bytes(healthy)
+    assert open_store().fold().quarantined == ()
+    open_store().commit(late)
+    assert open_store().query("SELECT value FROM shapes ORDER BY 1").to_pylist() == [{"value": 1}, {"value": 2}]
+
+
+def test_with_folded_rows_that_tell_the_type_a_damaged_registration_hinders_no_reader(
+    open_store: Callable[..., AnalyticsStore], make: ModuleType, root: Path
+) -> None:
+    open_store().commit(make.bundle_of("job-1", "run-1", [record(value=1)]))
+    open_store().fold()
+    open_store().commit(make.bundle_of("job-2", "run-2", [record(value=2).model_copy(update={"run_uid": "run-2"})]))
+    (root / "schemas" / "shapes" / "value.json").write_bytes(b"{}")
+    for _ in range(2):
+        assert open_store().query("SELECT value FROM shapes ORDER BY 1").to_pylist() == [{"value": 1}, {"value": 2}]
+        assert open_store().fold().quarantined == ()
+    with pytest.raises(CorruptObjectError, match=r"schemas/shapes/value\.json"):
+        open_store().commit(make.bundle_of("job-3", "run-1", [record(value=3)]))
 
 
 def test_a_damaged_registration_is_named(

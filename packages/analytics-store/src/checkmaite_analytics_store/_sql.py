@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
+import weakref
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -30,6 +32,25 @@ if TYPE_CHECKING:
 __all__ = ["SqlEngine"]
 
 _GLOB_CHARACTERS = frozenset("*?[")
+
+
+_sessions: weakref.WeakSet[_Session] = weakref.WeakSet()
+"""Those of this process that have had a connection."""
+
+
+@functools.cache
+def _close_before_forks() -> None:
+    """A child that inherits a connection is aborted when it ends, as it lacks the connection's threads.
+
+    So none is inherited: idle ones are closed before a fork, and opened again by the next query. (One that another
+    thread is asking at that moment stays; a child that ends by ``os._exit``, as those of multiprocessing do, is safe.)
+    """
+
+    def close_all() -> None:
+        for session in list(_sessions):
+            session.close_if_idle()
+
+    os.register_at_fork(before=close_all)
 
 
 class SqlEngine:
@@ -105,6 +126,13 @@ class _Session:
         with self._lock:
             self._close()
 
+    def close_if_idle(self) -> None:
+        if self._lock.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._lock.release()
+
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -133,6 +161,8 @@ class _Session:
         allowed = frozenset(self._objects.path(entry.key) for entry in native)
         if self._connection is None or not allowed <= self._allowed:
             self._close()
+            _close_before_forks()
+            _sessions.add(self)
             self._connection, self._allowed = connect(duckdb, allowed), allowed
             self._remote = RangedFiles(self._objects)
             same, missing = False, readable
