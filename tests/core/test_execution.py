@@ -17,7 +17,6 @@ from checkmaite_core import (
     InlineTextReport,
     JobStatus,
     Progress,
-    StoreMaintenanceWarning,
     cancelled,
     progress,
 )
@@ -29,7 +28,7 @@ from checkmaite_core.outcome import Outcome
 from checkmaite_core.report import ArtifactReport
 from checkmaite_core.store import CommitReceipt, RunBundle
 from checkmaite_core.submission import Payload, Submission, WorkOrder, prepare_submission
-from checkmaite_core.testing import MEMORY_STORE, MemoryResultStore, ThreadBackend, installed_plugins
+from checkmaite_core.testing import MEMORY_STORE, MemoryResultStore, installed_plugins
 from checkmaite_core.testing._bundles import Identified, make_record
 
 SECRET = "s3cr3t-planted-value"
@@ -462,9 +461,8 @@ def test_settling_a_job_that_never_ran_shuts_it() -> None:
     _failure(_execute(order=order), JobStatus.FAILED, FailureKind.LOST)
 
 
-def test_maintenance_opens_the_store_that_the_jobs_wrote_to_and_passes_on_how_many_must_wait() -> None:
+def test_maintenance_opens_the_store_of_the_jobs_and_passes_on_how_many_must_wait() -> None:
     order = _submission("faulty").order
-    _execute(order=order)
     assert maintain(order, at_least=7) is None
     assert FAULTY.opened[order.store.uri].maintained == [7]
 
@@ -488,20 +486,6 @@ def test_a_worker_that_does_not_fit_never_maintains_the_store() -> None:
     assert failure is not None
     assert failure.kind is FailureKind.DEPLOYMENT
     assert order.store.uri not in FAULTY.opened
-
-
-def test_a_backend_of_threads_maintains_the_store_at_its_end_once_and_tells_what_failed() -> None:
-    TODAY["act"] = lambda: _run("run-1")
-    store = _submission("faulty").order.store
-    with ThreadBackend(store) as backend:
-        backend.submit(Scripted()).result(60)
-    backend.shutdown()
-    assert FAULTY.opened[store.uri].maintained == [1]
-    FaultyStore.faults = {"maintain": UNREACHABLE}
-    backend = ThreadBackend(store)
-    backend.submit(Scripted()).result(60)
-    with pytest.warns(StoreMaintenanceWarning, match=store.uri):
-        backend.shutdown()
 
 
 def test_a_work_order_travels_as_json_and_shows_no_secret() -> None:
