@@ -1,29 +1,46 @@
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
 from checkmaite_analytics_store import AnalyticsStore, StoreSettings
 
+if TYPE_CHECKING:
+    from forked import Nursery
+
 WORKER = Path(__file__).with_name("store_worker.py")
+# Worker processes import the plain modules beside this file; so do tests.
+sys.path.insert(0, str(WORKER.parent))
+
+
+def load(path: Path) -> ModuleType:
+    """A module that tests share."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # pydantic and dataclasses resolve annotations by module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
 def make() -> ModuleType:
     """``bundle_of``, ``scores_of`` and record classes, the same that worker processes use."""
-    spec = importlib.util.spec_from_file_location("store_worker", WORKER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["store_worker"] = module  # pydantic resolves annotations by module
-    spec.loader.exec_module(module)
-    return module
+    return load(WORKER)
+
+
+@pytest.fixture(scope="session")
+def faulty() -> ModuleType:
+    """Processes that stop or die at any call, and a server whose clock is moved by hand."""
+    return load(WORKER.with_name("faulty.py"))
 
 
 @pytest.fixture
@@ -74,6 +91,15 @@ def start_worker(root: Path) -> Iterator[Callable[[str, str], subprocess.Popen[s
         if worker.poll() is None:
             worker.kill()
         worker.communicate()
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Starts processes that may be killed."""
+    from forked import nursery
+
+    with nursery(tmp_path_factory.mktemp("said")) as started:
+        yield started
 
 
 @pytest.fixture

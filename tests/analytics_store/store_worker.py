@@ -1,6 +1,6 @@
 """Runs to store, for the tests; as a script, a process that writes, folds or queries beside others.
 
-Usage: store_worker.py ACTION URI NAME, where ACTION is one of ``write``, ``same``, ``fold`` or ``retype``. Says
+Usage: store_worker.py ACTION URI NAME, where ACTION is ``same``, ``fold`` or ``retype``. Says
 ``ready``, waits for a line, works, and prints what it did, a line each.
 """
 
@@ -60,14 +60,7 @@ def main(action: str, uri: str, name: str) -> None:
     store = AnalyticsStore(uri, settings=StoreSettings(grace=0))
     print("ready", flush=True)
     sys.stdin.readline()
-    if action == "write":
-        number = 0
-        while True:
-            event = f"{name}-{number}"
-            store.commit(scores_of(event, event, *[float(number)] * 200))
-            print(event, flush=True)
-            number += 1
-    elif action == "same":
+    if action == "same":
         for number in range(60):
             receipt = store.commit(scores_of(f"same-{number}", f"same-{number}", 1.0, 2.0))
             if receipt.created:

@@ -1,8 +1,7 @@
-"""Real processes: races of writers and folders, and kill -9."""
+"""Real processes beside each other, and what a commit costs one."""
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -62,28 +61,6 @@ def test_racing_writers_of_the_same_events_beside_racing_folders_store_each_even
     assert {row["event_id"]: row["n"] for row in rows} == {f"same-{number}": 2 for number in range(60)}
     assert open_store().query("SELECT event_id FROM runs").num_rows == 60
     assert open_store().verify().ok
-
-
-def test_a_writer_killed_at_any_moment_leaves_only_whole_runs(open_store: Open, start_worker: Start) -> None:
-    acknowledged: set[str] = set()
-    for number in range(4):
-        writer = start_worker("write", f"killed-{number}")
-        go(writer)
-        assert writer.stdout is not None
-        for _ in range(1 + 3 * number):
-            acknowledged.add(writer.stdout.readline().strip())
-        writer.send_signal(signal.SIGKILL)
-        acknowledged |= {line for line in writer.communicate()[0].split("\n")[:-1] if line}
-        if number == 1:
-            open_store(grace=0).fold()
-    for _ in range(2):
-        rows = open_store().query("SELECT event_id, count(*) AS n, count(DISTINCT value) AS v FROM scores GROUP BY ALL")
-        found = {row["event_id"]: (row["n"], row["v"]) for row in rows.to_pylist()}
-        assert acknowledged <= found.keys()
-        assert set(found.values()) == {(200, 1)}
-        assert open_store().query("SELECT * FROM runs").num_rows == len(found)
-        assert open_store().verify().ok
-        open_store(grace=0).fold()
 
 
 def test_a_commit_costs_little_more_than_the_puts_own_fsyncs(
