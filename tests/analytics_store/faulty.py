@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,22 @@ class Server:
         return self.open(**settings)[0]
 
 
+def copy_of(server: Server, root: Path) -> Server:
+    """Another server with the same objects and time."""
+    shutil.copytree(server.root, root, copy_function=os.link)  # objects never change
+    copy = Server(root)
+    copy.now = server.now
+    return copy
+
+
+def telling(calls: list[str]) -> list[int]:
+    """Of many calls the first two, the middle one and the last of each kind, by number."""
+    kinds: dict[str, list[int]] = {}
+    for number, call in enumerate(calls):
+        kinds.setdefault(call.partition("/")[0], []).append(number)
+    return sorted({number for found in kinds.values() for number in (*found[:2], found[len(found) // 2], found[-1])})
+
+
 class Process(LocalObjectStore):
     """The store as one process sees it; hooks around its calls say where it stops.
 
@@ -63,9 +80,10 @@ class Process(LocalObjectStore):
     def _around(self, method: str, key: str, call: Callable[[], Any]) -> Any:
         self.calls.append(f"{method} {key}")
         self.before(method, key)
-        answer = call()
-        self.after(method, key)
-        return answer
+        try:
+            return call()
+        finally:  # also when the answer is an error
+            self.after(method, key)
 
     def get(self, key: str) -> bytes:
         return self._around("get", key, lambda: super(Process, self).get(key))  # type: ignore[no-any-return]
