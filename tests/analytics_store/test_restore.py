@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import shutil
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from checkmaite_analytics_store import AnalyticsStore, QuarantinedObjectWarning
+from checkmaite_analytics_store import AnalyticsStore, QuarantinedObjectWarning, StoreSettings
+from checkmaite_analytics_store._folded import FoldedReader
+from checkmaite_analytics_store._manifest import FileEntry
+from checkmaite_core.errors import AccessDeniedError
 from checkmaite_core.record import Record
+from checkmaite_storage import LocalObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +69,13 @@ def fold_one(open_store: Open, make: ModuleType, event: str, run: str, value: fl
 
 def folded(root: Path, table: str) -> list[Path]:
     return sorted((root / "tables" / table).iterdir())
+
+
+def listed(root: Path) -> list[Path]:
+    """All folded files that the newest manifest lists."""
+    manifest = max(root.glob("manifests/*"), default=None)
+    tables = json.loads(manifest.read_text())["body"]["tables"] if manifest else {}
+    return [root / entry["key"] for files in tables.values() for entry in files]
 
 
 def rows_in_files(store: AnalyticsStore, table: str) -> list[dict[str, Any]]:
@@ -280,3 +297,122 @@ def test_within_one_tick_of_the_servers_clock_the_order_of_the_commits_decides(
     assert open_store().fold().quarantined == ()
     assert current(open_store()) == ["job-a"]
     assert scores(open_store()) == [("job-a", 2.0)]
+
+
+def test_a_file_that_may_not_be_read_stays_aside_and_keeps_no_fold_from_its_work(
+    open_store: Open, make: ModuleType, root: Path, damage: Damage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fold_one(open_store, make, "job-1", "run-1", 1.0)
+    (victim,) = folded(root, "scores")
+    damage.to(victim)
+    aside = open_store().fold().quarantined
+    whole = FoldedReader.recheck
+
+    def denied(reader: FoldedReader, entry: FileEntry) -> None:  # a mode of the file does not keep root from reading
+        if entry.key == aside[0]:
+            raise AccessDeniedError(f"{entry.key} may not be read.", hint="Ask for the right.", uri=entry.key)
+        whole(reader, entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FoldedReader, "recheck", denied)
+        open_store().commit(make.scores_of("job-2", "run-2", 2.0))
+        report = open_store().fold()
+    assert (report.folded, report.quarantined) == (1, aside)
+    damage.undo()
+    assert open_store().fold().quarantined == ()
+    assert scores(open_store()) == [("job-1", 1.0), ("job-2", 2.0)]
+
+
+class Crash(BaseException):
+    """Ends a fold where a kill would."""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_fold_that_dies_at_any_put_while_it_takes_files_back_harms_nothing(
+    open_store: Open, make: ModuleType, root: Path, damage: Damage, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    for number in range(2):
+        open_store().commit(make.scores_of(f"job-{number}", f"run-{number}", float(number)))
+    open_store().fold()
+    damage.to(*folded(root, "runs"), *folded(root, "scores"))
+    open_store().fold()
+    fold_one(open_store, make, "job-2", "run-0", 2.0)
+    damage.undo()
+    put = LocalObjectStore.put_if_absent
+    puts: list[str] = []
+    for deadly in itertools.count(1):
+        copy = root.with_name(f"copy-{deadly}")
+        shutil.copytree(root, copy)
+        puts.clear()
+
+        def dying(objects: LocalObjectStore, key: str, data: bytes, deadly: int = deadly) -> None:
+            puts.append(key)
+            if len(puts) == deadly and when == "before":
+                raise Crash
+            put(objects, key, data)
+            if len(puts) == deadly:
+                raise Crash
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalObjectStore, "put_if_absent", dying)
+            try:
+                AnalyticsStore(copy).fold()
+            except Crash:
+                survived = False
+            else:
+                survived = True
+        with AnalyticsStore(copy) as store:
+            assert store.fold().quarantined == ()
+            assert scores(store) == [("job-1", 1.0), ("job-2", 2.0)]
+            assert current(store) == ["job-1", "job-2"]
+            assert all_is_well(store)
+        if survived:
+            break
+    assert [key.split("/")[0] for key in puts[:3]] == ["tables", "tables", "manifests"]  # then it cleans up
+
+
+Steps = st.lists(
+    st.tuples(st.sampled_from(["write", "write", "damage", "damage", "undo", "fold"]), st.integers(0, 30)), max_size=14
+)
+
+
+@settings(max_examples=10, deadline=None)
+@given(steps=Steps)
+def test_whatever_breaks_and_returns_in_between_every_event_is_there_at_the_end(make: ModuleType, steps: Any) -> None:
+    with TemporaryDirectory(prefix="checkmaite-restore-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", QuarantinedObjectWarning)
+        root, damage = Path(folder) / "store", Damage()
+        newest: dict[str, tuple[str, float]] = {}
+        events = [f"job-{number:02}" for number in range(len(steps) + 1)]
+
+        def write(number: int) -> None:
+            event, run = events[number], f"run-{number % 3}"
+            AnalyticsStore(root).commit(make.scores_of(event, run, float(number)))
+            newest[run] = event, float(number)
+
+        def fold() -> AnalyticsStore:
+            AnalyticsStore(root, settings=StoreSettings(merge_bytes=1500)).fold()
+            return AnalyticsStore(root)
+
+        write(0)
+        committed = 1
+        for action, choice in steps:
+            if action == "write":
+                write(committed)
+                committed += 1
+            elif action == "damage":
+                sound = [path for path in listed(root) if path not in damage.healthy]
+                damage.to(*sound[choice % len(sound) :][:1] if sound else ())
+            elif action == "undo" and damage.healthy:
+                damage.undo(list(damage.healthy)[choice % len(damage.healthy)])
+            elif action == "fold":
+                store = fold()
+                shown = scores(store) if "scores" in store.tables() else []
+                assert set(shown) <= set(newest.values())
+        damage.undo()
+        store = fold()
+        assert scores(store) == sorted(newest.values())
+        assert current(store) == sorted(event for event, _ in newest.values())
+        assert [row["event_id"] for row in rows_in_files(store, "runs")] == events[:committed]
+        assert all(store.reference(event) is not None for event in events[:committed])
+        assert all_is_well(store)
