@@ -14,6 +14,7 @@ from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._inbox import Identity, Inbox, Snapshot
 from checkmaite_analytics_store._layout import REFERENCES, RUNS
 from checkmaite_analytics_store._manifest import FileEntry, QuarantineEntry
+from checkmaite_analytics_store._many_objects import collector_paused
 from checkmaite_analytics_store._rows import only_current, payload_tables, run_rows, weigh
 from checkmaite_analytics_store._schemas import SchemaRegistry
 from checkmaite_analytics_store._settings import QuarantinedObjectWarning
@@ -97,7 +98,8 @@ class ViewReader:
             CorruptObjectError: An object that is not quarantined cannot be read.
         """
         while True:
-            snapshot = self._inbox.snapshot()
+            with collector_paused():
+                snapshot = self._inbox.snapshot()
             try:
                 return question(self._view_of(snapshot))
             except CorruptObjectError:
@@ -108,7 +110,8 @@ class ViewReader:
         with self._lock:
             if self._last is not None and self._last.identity == snapshot.identity:
                 return self._last
-        view = self._build(snapshot)
+        with collector_paused():
+            view = self._build(snapshot)
         with self._lock:
             self._last = view
         return view
