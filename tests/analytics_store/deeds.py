@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from forked import Doom
 from store_worker import scores_of
 
 from checkmaite_analytics_store import AnalyticsStore, StoreSettings
+from checkmaite_core.errors import EventAbandonedError
 
 ROWS = 20
 """Of each run in the table ``scores``; all have the same value, which tells which event wrote them."""
@@ -63,3 +66,106 @@ def endless_folder(root: str, say: Say) -> None:
     store = open_store(root)
     while True:
         say(f"folded {store.fold().folded}")
+
+
+def doomed_vacuum(root: str, say: Say, *, at: int | None, when: str) -> None:
+    """Vacuum, and die in it."""
+    store, doom = open_store(root), Doom()
+    doom.arm(at, when)
+    store.vacuum()
+    say(f"calls {doom.calls}")
+
+
+def attempts(root: str, say: Say, *, start: str, runs: int, times: int) -> None:
+    """Commit several events of each of some runs; the value of its rows says which of them it is."""
+    store = open_store(root)
+    wait_for(start)
+    for number in range(times):
+        for run in range(runs):
+            event = f"attempt-{run}-{number}"
+            assert commit(store, event, f"run-{run}", number)
+            say(event)
+
+
+def repeats(root: str, say: Say, *, start: str, seed: int, shared: int, contested: int) -> None:
+    """Commit events that others commit too, and such that another settles, in an order of its own."""
+    store = open_store(root)
+    events = [f"shared-{number}" for number in range(shared)] + [f"contested-{number}" for number in range(contested)]
+    wait_for(start)
+    for event in random.Random(seed).sample(events, len(events)):
+        try:
+            commit(store, event)
+            say(f"stored {event}")
+        except EventAbandonedError:
+            say(f"refused {event}")
+
+
+def settlements(root: str, say: Say, *, start: str, seed: int, contested: int) -> None:
+    """Settle each contested event."""
+    store = open_store(root)
+    wait_for(start)
+    for number in random.Random(seed).sample(range(contested), contested):
+        event = f"contested-{number}"
+        say(f"{'refused' if store.settle(event) is None else 'stored'} {event}")
+
+
+def folds(root: str, say: Say, *, start: str, stop: str) -> None:
+    """Fold until told to stop."""
+    store = open_store(root)
+    wait_for(start)
+    while not Path(stop).exists():
+        say(f"folded {store.fold().folded}")
+
+
+def vacuums(root: str, say: Say, *, start: str, stop: str, age: float) -> None:
+    """Vacuum until told to stop."""
+    store = open_store(root, vacuum_age=age)
+    wait_for(start)
+    while not Path(stop).exists():
+        say(f"removed {store.vacuum().files}")
+
+
+def reads(root: str, say: Say, *, start: str, stop: str) -> None:
+    """Query until told to stop, and see a store that only grows."""
+    witness = Witness()
+    kept = open_store(root)
+    wait_for(start)
+    while not Path(stop).exists():
+        witness.look(kept)
+        with open_store(root) as fresh:
+            witness.look(fresh)
+        say(f"looked at {len(witness.events)}")
+
+
+class Witness:
+    """Sees to it that answers are consistent, one by one and each with the one before."""
+
+    def __init__(self) -> None:
+        self.events: set[str] = set()
+        self.values: dict[str, float] = {}
+
+    def look(self, store: AnalyticsStore) -> None:
+        """Ask which events and rows there are."""
+        events = [row["event_id"] for row in store.query("SELECT event_id FROM runs").to_pylist()]
+        assert len(events) == len(set(events))
+        assert self.events <= set(events)
+        self.events = set(events)
+        if not events:
+            return
+        answer = store.query(
+            "SELECT run_uid, count(*) AS n, count(DISTINCT event_id) AS events, count(DISTINCT value) AS values, "
+            "max(value) AS value, "
+            "(SELECT count(*) FROM runs WHERE runs.run_uid = scores.run_uid AND is_current) AS current "
+            "FROM scores GROUP BY run_uid"
+        ).to_pylist()
+        for row in answer:
+            assert (row["n"], row["events"], row["values"], row["current"]) == (ROWS, 1, 1, 1), row
+        values = {row["run_uid"]: row["value"] for row in answer}
+        assert all(values[run] >= value for run, value in self.values.items())
+        self.values = values
+
+
+def wait_for(start: str) -> None:
+    """Return when nobody holds the lock on ``start``, at the same moment as all others that wait."""
+    with open(start) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)

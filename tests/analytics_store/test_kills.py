@@ -72,7 +72,9 @@ def test_a_store_whose_first_writer_was_killed_is_founded_by_the_next(
 
 
 @pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.soak)])
-def test_a_folder_killed_at_any_call_loses_and_doubles_nothing(forks: Nursery, root: Path, stride: int) -> None:
+def test_a_folder_and_a_vacuum_killed_at_any_call_lose_and_double_nothing(
+    forks: Nursery, root: Path, stride: int
+) -> None:
     events: set[str] = set()
     at = 0
     with open_store(root) as store:
@@ -83,6 +85,7 @@ def test_a_folder_killed_at_any_call_loses_and_doubles_nothing(forks: Nursery, r
             store.settle(f"abandoned-{at}")
             when = ("before", "middle", "after")[at % 3]
             said = forks.start("doomed_folder", root, at=at, when=when).wait(killed=True)
+            forks.start("doomed_vacuum", root, at=at // 7, when=when).wait(killed=True)
             assert look(root, said=events, tried=events) == events
             assert store.verify().ok
             for event in events:
