@@ -48,9 +48,7 @@ def reclaim(
     try:
         old = manifests.index(manifests.read(max(ripe)))
     except CorruptObjectError:
-        return (
-            Reclaimed()
-        )  # a younger one will be old enough; or it is the newest, which is mended before it comes here
+        return Reclaimed()  # damaged, or a stub by now: a younger one will be old enough
     newest, index = manifests.newest_with_index()
     assert newest is not None
     licensed = [info for info in candidates if event_of_key(info.key) in old and event_of_key(info.key) in index]
