@@ -42,6 +42,13 @@ class Server:
     def store(self, **settings: float) -> AnalyticsStore:
         return self.open(**settings)[0]
 
+    def damage(self, key: str, data: bytes = b"damaged") -> None:
+        """Change an object's bytes as a failing disk does, so that its time stays."""
+        path = self.root / key
+        made = path.stat().st_mtime
+        path.write_bytes(data)
+        os.utime(path, (made, made))
+
 
 def copy_of(server: Server, root: Path) -> Server:
     """Another server with the same objects and time."""

@@ -219,23 +219,22 @@ def test_a_fold_that_stands_still_for_days_starts_over(
     check(server, wanted)
 
 
-def test_after_a_quiet_day_and_a_burst_of_folds_a_stub_licenses_no_removal(
-    server: Any, others: Callable[..., Any]
+def test_a_superseded_manifest_that_cannot_be_read_licenses_no_removal_and_stops_no_fold(
+    server: Any, make: ModuleType, others: Callable[..., Any]
 ) -> None:
-    """By its time the stub is the newest manifest that is older than the grace period."""
-    others(12)
-    server.wait(hours=23.9)
-    others(1)
-    server.wait(hours=0.2)
-    server.store().vacuum()
-    server.wait(hours=0.1)
-    wanted = others(12)
-    server.wait(hours=0.2)
-    store = server.store()
-    before = {path.name for path in (server.root / "inbox").iterdir()}
-    store.fold()
-    assert {path.name for path in (server.root / "inbox").iterdir()} <= before
-    check(server, wanted)
+    others(2)
+    last = sorted((server.root / "manifests").iterdir())[-1]
+    server.wait(hours=1)
+    server.store().commit(make.scores_of("new", "run-9", 9.0))
+    server.store().fold()
+    wanted = shown(server.store())
+    server.damage(f"manifests/{last.name}")  # the newest of those that are older than the grace period
+    assert server.store().fold().deleted == 0
+    assert (server.root / "inbox" / "new.run").exists()
+    server.wait(hours=1)
+    assert server.store().fold().deleted >= 1
+    assert not (server.root / "inbox" / "new.run").exists()
+    assert shown(server.store()) == wanted
 
 
 def test_stragglers_of_long_ago_change_nothing_after_a_vacuum(
