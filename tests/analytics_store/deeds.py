@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import random
+import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import duckdb  # noqa: F401  loaded here, once for all processes
 from forked import Doom
 from store_worker import scores_of
 
-from checkmaite_analytics_store import AnalyticsStore, StoreSettings
-from checkmaite_core.errors import EventAbandonedError
+from checkmaite_analytics_store import AnalyticsStore, QuarantinedObjectWarning, StoreSettings
+from checkmaite_core.errors import CorruptObjectError, EventAbandonedError
 
 ROWS = 20
 """Of each run in the table ``scores``; all have the same value, which tells which event wrote them."""
@@ -51,21 +53,56 @@ def doomed_folder(root: str, say: Say, *, at: int | None, when: str) -> None:
     say(f"calls {doom.calls}")
 
 
-def endless_writer(root: str, say: Say, *, name: str) -> None:
-    """Commit one run after the other."""
-    store, number = open_store(root), 0
-    while True:
+def endless_writer(root: str, say: Say, *, name: str, runs: int = 10**9, pause: float = 0, **settings: float) -> None:
+    """Commit one event after the other, of so many runs in turn; now and then settle one that nobody commits."""
+
+    def write(store: AnalyticsStore, number: int) -> None:
+        if number % 20 == 0:
+            assert store.settle(f"{name}-lost-{number}") is None
         event = f"{name}-{number}"
-        commit(store, event, value=number)
+        commit(store, event, f"{name}-run-{number % runs}", number)
         say(event)
-        number += 1
+        time.sleep(pause)
+
+    _endless(root, say, write, settings)
 
 
-def endless_folder(root: str, say: Say) -> None:
+def endless_folder(root: str, say: Say, **settings: float) -> None:
     """Fold again and again."""
-    store = open_store(root)
+    _endless(root, say, lambda store, _: store.fold(), settings)
+
+
+def endless_vacuum(root: str, say: Say, **settings: float) -> None:
+    """Vacuum again and again."""
+    _endless(root, say, lambda store, _: say(f"removed {store.vacuum()}"), settings)
+
+
+def endless_reader(root: str, say: Say, **settings: float) -> None:
+    """Query again and again, and see a store that only grows, but for what is set aside."""
+    witness = Witness()
+
+    def look(store: AnalyticsStore, _: int) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                witness.look(store)
+            except QuarantinedObjectWarning:
+                return
+        say(f"looked at {len(witness.events)}")
+
+    _endless(root, say, look, settings)
+
+
+def _endless(root: str, say: Say, deed: Callable[[AnalyticsStore, int], object], settings: dict[str, float]) -> None:
+    """Do it until killed. What is damaged is named; then it is tried again."""
+    store, number = open_store(root, **settings), 0
     while True:
-        say(f"folded {store.fold().folded}")
+        try:
+            deed(store, number)
+        except CorruptObjectError as error:
+            say(f"damaged {error.uri}")
+        else:
+            number += 1
 
 
 def doomed_vacuum(root: str, say: Say, *, at: int | None, when: str) -> None:

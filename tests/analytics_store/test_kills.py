@@ -85,7 +85,7 @@ def test_a_folder_and_a_vacuum_killed_at_any_call_lose_and_double_nothing(
             store.settle(f"abandoned-{at}")
             when = ("before", "middle", "after")[at % 3]
             said = forks.start("doomed_folder", root, at=at, when=when).wait(killed=True)
-            forks.start("doomed_vacuum", root, at=at // 7, when=when).wait(killed=True)
+            forks.start("doomed_vacuum", root, at=at // stride, when=when).wait(killed=True)
             assert look(root, said=events, tried=events) == events
             assert store.verify().ok
             for event in events:
