@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from measuring import ROWS, bundle_of, durable_put, in_turns, milliseconds, open_store, put_aside, show
+from measuring import AGGREGATE, JOIN, ROWS, bundle_of, durable_put, in_turns, milliseconds, open_store, put_aside, show
 
 from checkmaite_analytics_store import AnalyticsStore
 from checkmaite_analytics_store._bundle import encode_bundle
@@ -24,11 +24,6 @@ pytestmark = pytest.mark.bench
 RUNS = 10_000
 WRITES = 300
 QUERIES = 30
-AGGREGATE = "SELECT label, avg(value), sum(support) FROM scores GROUP BY label"
-JOIN = (
-    "SELECT runs.capability_id, avg(summaries.value) FROM summaries JOIN runs USING (event_id) "
-    "WHERE metric = 'accuracy' GROUP BY ALL"
-)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,11 @@ from checkmaite_core.store import RunBundle
 
 LABELS = 10
 ROWS = 2 * LABELS + 3
+AGGREGATE = "SELECT label, avg(value), sum(support) FROM scores GROUP BY label"
+JOIN = (
+    "SELECT runs.capability_id, avg(summaries.value) FROM summaries JOIN runs USING (event_id) "
+    "WHERE metric = 'accuracy' GROUP BY ALL"
+)
 
 
 class Score(Record, table_name="scores"):
@@ -124,7 +128,9 @@ def in_turns(rounds: int, *functions: Callable[[], object]) -> list[Timing]:
 
 def peak_mib() -> float:
     """The most memory that this process has held, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss: it starts at what the process held that this one was started by.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def show(title: str, *lines: tuple[str, Timing | float, str]) -> None:
