@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from checkmaite_analytics_store import AnalyticsStore, Finding, QuarantinedObjectWarning
+from checkmaite_analytics_store import AnalyticsStore, QuarantinedObjectWarning
 from checkmaite_core.errors import CorruptObjectError, StoreError
 from checkmaite_core.report import ArtifactReport, InlineTextReport
 
@@ -95,7 +95,7 @@ def test_a_damaged_folded_file_is_named_then_quarantined_and_loses_no_other_run(
     open_store().fold()
     with pytest.warns(QuarantinedObjectWarning, match=victim.name):
         assert values(open_store()) == [*shown, 3.0]
-    assert Finding(key, open_store().verify().findings[0].problem) in open_store().verify().findings
+    assert key in {finding.key for finding in open_store().verify().findings}
 
 
 def test_with_a_file_of_runs_set_aside_a_newer_event_still_replaces_the_older_rows(
@@ -183,11 +183,14 @@ def test_files_that_are_not_ours_do_not_disturb(open_store: Open, make: ModuleTy
     os.mkdir(root / "inbox" / "folder.run")
     assert values(open_store()) == [1.0]
     assert open_store().fold().quarantined == ()
-    assert {finding.key for finding in open_store().verify().findings} == {
+    report = open_store().verify()
+    assert report.ok
+    assert report.foreign == (
         "inbox/README.txt",
         "manifests/v1.json.bak",
         "manifests/v9999999999.json.orig",
-    }
+        "tables/scores/orphan.parquet",
+    )
 
 
 def test_a_healthy_store_verifies_and_says_how_much_it_looked_at(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from checkmaite_analytics_store._findings import Finding, VerifyReport
 from checkmaite_analytics_store._fold import FoldReport
 from checkmaite_analytics_store._settings import QuarantinedObjectWarning, StoreSettings
 from checkmaite_analytics_store._store import AnalyticsStore, ParquetStorePlugin
 from checkmaite_analytics_store._vacuum import VacuumReport
-from checkmaite_analytics_store._verify import Finding, VerifyReport
 
 __all__ = [
     "AnalyticsStore",

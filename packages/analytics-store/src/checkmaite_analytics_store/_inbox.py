@@ -115,12 +115,16 @@ class Inbox:
             manifest, index = self._manifests.newest_with_index()
         else:  # nothing to look up, so the index is not read
             manifest, index = self._manifests.newest(), EventIndex()
-        self._latest = manifest
+        self.trust(manifest)
         tail: list[ObjectInfo] = []
         stale: list[ObjectInfo] = []
         for info in listed:
             (stale if event_of_key(info.key) in index else tail).append(info)
         return TailListing(manifest, index, tuple(tail), tuple(stale))
+
+    def trust(self, manifest: Manifest | None) -> None:
+        """Take the types of columns whose registrations are damaged from the files of this manifest from now on."""
+        self._latest = manifest
 
     def load(self, info: ObjectInfo, *, remember: bool = True) -> TailEvent:
         """Read one listed event, checked against the registered column types.

@@ -145,6 +145,12 @@ class Manifest(_Body):
         """The files of a table; none if it has not been folded."""
         return self.tables.get(table, ())
 
+    def names(self) -> frozenset[str]:
+        """Keys of all objects that it speaks of."""
+        files = (entry.key for entries in self.tables.values() for entry in entries)
+        segments = (entry.key for entry in self.segments)
+        return frozenset((*files, *segments, *(entry.key for entry in self.quarantined)))
+
     @property
     def runs(self) -> tuple[FileEntry, ...]:
         """The files of the table ``runs``."""
@@ -157,9 +163,9 @@ def encode_stub(number: int) -> bytes:
 
 
 def is_stub(info: ObjectInfo) -> bool:
-    """Whether a listed manifest is too small to be more than a stub."""
+    """Whether a listed manifest is a stub; its size tells, which no manifest has."""
     number = manifest_number(info.key)
-    return number is not None and info.size <= len(encode_stub(number))
+    return number is not None and info.size == len(encode_stub(number))
 
 
 class ManifestReader:

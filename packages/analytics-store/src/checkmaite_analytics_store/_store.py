@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from checkmaite_analytics_store._commit import Committer
+from checkmaite_analytics_store._findings import VerifyReport
 from checkmaite_analytics_store._fold import Folder, FoldReport
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._format import StoreFormat
@@ -19,7 +20,7 @@ from checkmaite_analytics_store._schemas import SchemaRegistry
 from checkmaite_analytics_store._settings import DEFAULT_SETTINGS, StoreSettings
 from checkmaite_analytics_store._sql import SqlEngine
 from checkmaite_analytics_store._vacuum import Vacuum, VacuumReport
-from checkmaite_analytics_store._verify import Verifier, VerifyReport
+from checkmaite_analytics_store._verify import Verifier
 from checkmaite_analytics_store._view import StoreView, TableView, ViewReader
 from checkmaite_core.errors import ConfigurationError, QueryError
 from checkmaite_core.naming import check_event_id

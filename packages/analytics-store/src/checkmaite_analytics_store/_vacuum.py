@@ -43,7 +43,7 @@ from checkmaite_analytics_store._layout import (
     manifest_key,
     manifest_number,
 )
-from checkmaite_analytics_store._manifest import Manifest, ManifestReader, encode_stub, is_stub
+from checkmaite_analytics_store._manifest import ManifestReader, encode_stub, is_stub
 from checkmaite_analytics_store._publish import publish_again
 from checkmaite_analytics_store._reports import event_of_report
 from checkmaite_core.errors import CorruptObjectError, ObjectExistsError
@@ -148,7 +148,7 @@ class Vacuum:
             if not counts or is_stub(info):
                 continue
             try:
-                named |= _names(self._manifests.read(number))
+                named |= self._manifests.read(number).names()
             except CorruptObjectError:
                 if self._manifests.newest_number() == number:
                     raise
@@ -186,9 +186,3 @@ class Vacuum:
     def _put_stub(self, number: int) -> None:
         with contextlib.suppress(ObjectExistsError):  # another vacuum's, or a late fold's, which does no harm
             self._objects.put_if_absent(manifest_key(number), encode_stub(number))
-
-
-def _names(manifest: Manifest) -> set[str]:
-    files = (entry.key for entries in manifest.tables.values() for entry in entries)
-    segments = (entry.key for entry in manifest.segments)
-    return {*files, *segments, *(entry.key for entry in manifest.quarantined)}

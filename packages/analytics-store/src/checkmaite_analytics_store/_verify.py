@@ -1,65 +1,43 @@
-"""Checking every byte of a store."""
+"""Checking every byte of a store, one object in memory at a time."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from checkmaite_analytics_store._bundle import StoredRun
+from checkmaite_analytics_store._findings import Advice, Finding, VerifyReport
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._format import StoreFormat
 from checkmaite_analytics_store._inbox import Inbox, why
+from checkmaite_analytics_store._index import EventIndex
 from checkmaite_analytics_store._layout import (
     FORMAT_KEY,
     INBOX,
+    INDEX,
     MANIFESTS,
+    PROBES,
     REPORTS,
     SCHEMAS,
+    TABLES,
     column_of_key,
     event_of_key,
+    is_fold_file,
+    is_probe,
+    manifest_key,
     manifest_number,
 )
-from checkmaite_analytics_store._manifest import Manifest, ManifestReader, encode_stub, is_stub
-from checkmaite_analytics_store._reports import check_report
+from checkmaite_analytics_store._manifest import Manifest, ManifestReader, QuarantineEntry, encode_stub
+from checkmaite_analytics_store._reports import check_report, event_of_report
 from checkmaite_analytics_store._rows import payload_tables
 from checkmaite_analytics_store._schemas import SchemaRegistry
-from checkmaite_analytics_store._sealed import corrupt
 from checkmaite_core.errors import CorruptObjectError, ObjectNotFoundError, StoreFormatError
 from checkmaite_storage import ObjectInfo, ObjectStore
 
-__all__ = ["Finding", "Verifier", "VerifyReport"]
+__all__ = ["Verifier"]
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One damaged object.
-
-    Attributes:
-        key: Where it lies.
-        problem: What is wrong with it.
-    """
-
-    key: str
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """What a check of the whole store found.
-
-    Attributes:
-        objects: Number of objects that were read and compared.
-        findings: Those that are damaged, sorted by key.
-    """
-
-    objects: int
-    findings: tuple[Finding, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is damaged."""
-        return not self.findings
+_WITHOUT_GAPS = 10
+"""Newest manifests of which no vacuum touches one, not even for a moment."""
 
 
 class Verifier:
@@ -73,69 +51,133 @@ class Verifier:
         self._reader = FoldedReader(objects)
         self._checked = 0
         self._findings: list[Finding] = []
+        self._foreign: list[str] = []
 
     def verify(self) -> VerifyReport:
         """Check size, checksum and content of everything that the store consists of."""
-        with self._object(FORMAT_KEY):
+        with self._object(FORMAT_KEY, Advice.FORMAT):
             StoreFormat(self._objects).exists()
-        for info in self._objects.list(SCHEMAS):
+        for info in self._own(SCHEMAS, lambda key: column_of_key(key) is not None):
             with self._object(info.key):
-                place = column_of_key(info.key)
-                if place is None:
-                    raise corrupt(info.key, "its key is not one of a column")
-                self._schemas.type_of(*place)
-        manifest = self._newest_manifest()
-        if manifest is not None:
-            self._folded(manifest)
-        for info in self._objects.list(INBOX):
-            with self._object(info.key):
-                self._event(info)
-        for info in self._objects.list(REPORTS):
-            with self._object(info.key):
+                table, column = column_of_key(info.key) or ("", "")
+                self._schemas.type_of(table, column)
+        self._check_manifests()
+        manifest = self._check_folded()
+        index = self._index(manifest)
+        self._inbox.trust(manifest)
+        aside = {entry.key: entry for entry in manifest.quarantined} if manifest else {}
+        for info in self._own(INBOX, lambda key: event_of_key(key) is not None):
+            self._check_event(info, index, aside.get(info.key))
+        for info in self._own(REPORTS, lambda key: event_of_report(key) is not None):
+            with self._object(info.key, Advice.REPORT):
                 check_report(info.key, self._objects.get(info.key))
-        return VerifyReport(self._checked, tuple(sorted(self._findings, key=lambda finding: finding.key)))
+        unused = self._count_unused(manifest)
+        findings = sorted(self._findings, key=lambda finding: finding.key)
+        return VerifyReport(self._checked, tuple(findings), tuple(sorted(self._foreign)), unused)
 
     @contextlib.contextmanager
-    def _object(self, key: str) -> Iterator[None]:
-        """Turn damage to one object into a finding; what keeps us from looking at all is raised."""
+    def _object(self, key: str, advice: str | None = None) -> Iterator[None]:
+        """Turn damage to one object into a finding; what keeps us from looking at all is raised.
+
+        Args:
+            key: The object.
+            advice: What to do if it is damaged; None for what the error says.
+        """
         self._checked += 1
         try:
             yield
         except CorruptObjectError as error:
-            self._findings.append(Finding(key, why(error)))
+            self._find(key, why(error), advice or error.hint)
         except StoreFormatError as error:
-            self._findings.append(Finding(key, error.message))
+            self._find(key, error.message, error.hint)
         except ObjectNotFoundError:
             self._checked -= 1  # folded and removed while we looked
 
-    def _newest_manifest(self) -> Manifest | None:
-        newest = None
-        for info in self._objects.list(MANIFESTS):
-            with self._object(info.key):
-                number = manifest_number(info.key)
-                if number is None:
-                    raise corrupt(info.key, "its key is not one of a manifest")
-                if is_stub(info) and self._objects.get(info.key) == encode_stub(number):
-                    continue
-                newest = None  # not an older one in place of a damaged one
-                newest = self._manifests.read(number)
-        return newest
+    def _find(self, key: str, problem: str, advice: str) -> None:
+        self._findings.append(Finding(key, problem, advice))
 
-    def _folded(self, manifest: Manifest) -> None:
+    def _own(self, prefix: str, is_own: Callable[[str], bool]) -> Iterator[ObjectInfo]:
+        """The objects that the store wrote; the others are noted as foreign."""
+        for info in self._objects.list(prefix):
+            if is_own(info.key):
+                yield info
+            else:
+                self._foreign.append(info.key)
+
+    def _check_manifests(self) -> None:
+        listed = {
+            manifest_number(info.key) or 0 for info in self._own(MANIFESTS, lambda key: bool(manifest_number(key)))
+        }
+        newest = max(listed, default=0)
+        for number in sorted(listed):
+            key = manifest_key(number)
+            with self._object(key, Advice.NEWEST_MANIFEST if number == newest else Advice.OLD_MANIFEST):
+                data = self._objects.get(key)
+                if data != encode_stub(number) or number == newest:
+                    Manifest.decode(data, number, f"{self._objects.uri}/{key}")
+        for number in sorted(set(range(max(1, newest - _WITHOUT_GAPS + 1), newest)) - listed):
+            self._find(manifest_key(number), "it is gone", Advice.OLD_MANIFEST)
+
+    def _check_folded(self) -> Manifest | None:
+        """Check what the newest manifest names."""
+        try:
+            manifest = self._manifests.newest()
+        except CorruptObjectError:
+            return None  # it is among the findings
+        if manifest is None:
+            return None
+        before, self._findings = self._findings, []
         for segment in manifest.segments:
-            with self._object(segment.key):
+            with self._object(segment.key, Advice.SEGMENT):
                 self._manifests.segments.read(segment)
         for entries in manifest.tables.values():
             for entry in entries:
-                with self._object(entry.key):
+                with self._object(entry.key, Advice.RESULT):
                     self._reader.read(entry)
         for quarantined in manifest.quarantined:
-            if not quarantined.key.startswith(INBOX):  # those are read below
-                self._findings.append(Finding(quarantined.key, f"quarantined: {quarantined.reason}"))
+            self._check_aside(quarantined)
+        self._findings = [*before, *self._still_named(manifest, self._findings)]
+        return manifest
 
-    def _event(self, info: ObjectInfo) -> None:
-        if event_of_key(info.key) is None:
-            raise corrupt(info.key, "its key is not one of an event")
-        event = self._inbox.load(info)
-        if isinstance(event.content, StoredRun):
-            payload_tables([event], self._inbox.uri_of)
+    def _still_named(self, manifest: Manifest, findings: list[Finding]) -> list[Finding]:
+        """What no newer manifest names may be gone by right, if there is one by now."""
+        if not findings or not self._inbox.moved_since(manifest):
+            return findings
+        newer = self._manifests.newest()
+        return [finding for finding in findings if newer is None or finding.key in newer.names()]
+
+    def _check_aside(self, entry: QuarantineEntry) -> None:
+        """A file that was set aside; an inbox object is read with the others."""
+        if entry.key.startswith(INBOX):
+            return
+        self._checked += 1
+        try:
+            if entry.file is not None:
+                self._reader.read(entry.file)
+        except CorruptObjectError as error:
+            self._find(entry.key, f"set aside by a fold: {why(error)}", Advice.ASIDE)
+        else:
+            self._find(entry.key, f"set aside by a fold, but whole again: {entry.reason}", Advice.WHOLE_AGAIN)
+
+    def _index(self, manifest: Manifest | None) -> EventIndex:
+        try:
+            return self._manifests.index(manifest)
+        except CorruptObjectError:
+            return EventIndex()  # it is among the findings
+
+    def _check_event(self, info: ObjectInfo, index: EventIndex, aside: QuarantineEntry | None) -> None:
+        stale = event_of_key(info.key) in index
+        advice = Advice.STALE if stale else Advice.ASIDE if aside else Advice.RESULT
+        with self._object(info.key, advice):
+            event = self._inbox.load(info, remember=False)
+            if isinstance(event.content, StoredRun):
+                payload_tables([event], self._inbox.uri_of)
+            if aside and not stale:
+                self._find(info.key, f"set aside by a fold, but whole again: {aside.reason}", Advice.WHOLE_AGAIN)
+
+    def _count_unused(self, manifest: Manifest | None) -> int:
+        used = manifest.names() if manifest else frozenset()
+        unused = sum(1 for _ in self._own(PROBES, is_probe))
+        for prefix in (TABLES, INDEX):
+            unused += sum(info.key not in used for info in self._own(prefix, is_fold_file))
+        return unused
