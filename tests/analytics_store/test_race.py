@@ -41,6 +41,7 @@ def test_writers_repeaters_a_settler_folders_a_vacuum_and_a_reader_all_get_along
     outcomes = {f"stored shared-{number}" for number in range(shared)} | set(verdicts)
     assert set(said[0]) == set(said[1]) == outcomes
     stored = {line.split()[1] for line in outcomes if line.startswith("stored")} | set(attempts)
+    stored |= {f"settler-{number}-{own}" for number in range(contested) for own in range(3)}
     with open_store(root) as store:
         for _ in range(2):
             witness = Witness()
