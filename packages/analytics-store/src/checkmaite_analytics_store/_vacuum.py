@@ -22,6 +22,9 @@ far below the newest one, where nobody looks; its events are still in the inbox,
 *Reports* are put before the commit that refers to them, which may come days later, and committed ones are referred to
 for ever, by the history of runs. So only those of events that the index has as abandoned go: these can never be
 committed any more.
+
+*Probes* are of no use once their maker has gone on. One that stood still for a day in the middle of its proof would
+take the location for one that does not honour put-if-absent, and say so; it would lose nothing.
 """
 
 from __future__ import annotations
