@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import shutil
 import warnings
 from pathlib import Path
@@ -210,6 +211,22 @@ def test_a_file_comes_back_beside_one_that_all_others_were_merged_into_and_merge
     assert scores(open_store()) == [*wanted, ("job-6", 6.0)]
     assert len(open_store().files("scores")) == 1
     assert all_is_well(open_store())
+
+
+def test_a_large_file_that_comes_back_does_not_keep_small_ones_from_growing_together(
+    open_store: Open, make: ModuleType, root: Path, damage: Damage
+) -> None:
+    noise = random.Random(1)
+    open_store().commit(make.scores_of("job-0", "run-0", *[noise.random() for _ in range(40_000)]))
+    open_store().fold()
+    damage.to(*folded(root, "scores"))
+    for number in range(1, 3):
+        open_store().commit(make.scores_of(f"job-{number}", f"run-{number}", float(number)))
+        open_store().fold()
+        damage.undo()
+        assert open_store().fold().quarantined == ()
+    large, small = (pq.read_table(file)["event_id"].unique().to_pylist() for file in open_store().files("scores"))
+    assert (large, small) == (["job-0"], ["job-1", "job-2"])
 
 
 def test_payload_waits_for_the_file_of_runs_that_tells_what_of_it_counts(

@@ -112,8 +112,9 @@ class Folder:
         """Fold everything that the inbox holds now, then remove what has been folded for long enough.
 
         Args:
-            thorough: Read every folded file once and compare it with its checksum. Otherwise a listing tells only
-                which are gone or have another size, and those are read that are merged or rewritten.
+            thorough: Read every folded file once and compare it with its checksum, and take those back that were set
+                aside and are whole again. Otherwise a listing tells only which are gone or have another size, and
+                those are read that are merged or rewritten.
 
         Raises:
             StoreError: It took longer than the limit, so it was not published; nothing is lost.

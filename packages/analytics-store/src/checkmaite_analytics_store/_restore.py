@@ -95,23 +95,24 @@ class Restorer:
     def _return_runs(self, tables: dict[str, tuple[FileEntry, ...]], files: Sequence[FileEntry]) -> None:
         """List files of ``runs`` again, and see to it that one event of each run is current, in all tables."""
         superseded: set[str] = set()
+        # Each is compared with all that are listed by then; those that were listed agree among themselves.
         for file in files:
-            returned = self._current(file, superseded)
+            returned = self._current(file)
             for other in tables.get(RUNS, ()):
-                rivals = _of_both(returned, self._current(other, superseded))
+                rivals = _of_both(returned, self._current(other))
                 superseded |= self._all_but_newest(rivals, tables.get(REFERENCES, ()))
             _place(tables, RUNS, file)
         if superseded:
-            for table in tables.keys() - {REFERENCES}:
+            for table in sorted(tables.keys() - {REFERENCES}):
                 tables[table] = tuple(
                     self._without(table, entry, superseded) if self._holds(entry, superseded) else entry
                     for entry in tables[table]
                 )
 
-    def _current(self, file: FileEntry, superseded: Collection[str]) -> pa.Table:
-        """The events that a file of ``runs`` calls current, less those that are known to be it no more."""
+    def _current(self, file: FileEntry) -> pa.Table:
+        """The events that a file of ``runs`` calls current."""
         rows = self._reader.read(file, ["event_id", "run_uid", "is_current", "committed_at"])
-        return rows.filter(pc.and_(rows["is_current"], pc.invert(_among(rows["event_id"], superseded))))
+        return rows.filter(rows["is_current"])
 
     def _all_but_newest(self, rivals: pa.Table, references: Iterable[FileEntry]) -> set[str]:
         events = set(rivals["event_id"].to_pylist())
@@ -130,7 +131,7 @@ class Restorer:
 
     def _without(self, table: str, file: FileEntry, superseded: Collection[str]) -> FileEntry:
         rows = self._reader.read(file)
-        counts = pc.invert(_among(rows["event_id"], superseded))
+        counts = pc.invert(pc.is_in(rows["event_id"], value_set=pa.array(sorted(superseded), type=pa.string())))
         if table != RUNS:
             return self._writer.write(EncodedFile(table, rows.filter(counts)))
         position = rows.column_names.index("is_current")
@@ -142,7 +143,7 @@ class Restorer:
         rows = self._reader.read(file)
         counts = pa.chunked_array([pa.repeat(False, rows.num_rows)])
         for entry in tables.get(RUNS, ()):
-            counts = pc.or_(counts, pc.is_in(rows["event_id"], value_set=_column(self._current(entry, ()), "event_id")))
+            counts = pc.or_(counts, pc.is_in(rows["event_id"], value_set=_column(self._current(entry), "event_id")))
         kept = rows.filter(counts)
         if kept.num_rows == rows.num_rows:
             _place(tables, table, file)
@@ -168,10 +169,6 @@ def _of_both(one: pa.Table, other: pa.Table) -> pa.Table:
     shared = one.filter(pc.is_in(one["run_uid"], value_set=_column(other, "run_uid")))
     theirs = other.filter(pc.is_in(other["run_uid"], value_set=_column(shared, "run_uid")))
     return pa.concat_tables([shared, theirs])
-
-
-def _among(events: pa.ChunkedArray, wanted: Collection[str]) -> pa.ChunkedArray:
-    return pc.is_in(events, value_set=pa.array(sorted(wanted), type=pa.string()))
 
 
 def _column(rows: pa.Table, name: str) -> pa.Array:
