@@ -11,6 +11,7 @@ from checkmaite_storage._keys import check_key
 
 __all__ = ["Location", "parse_location"]
 
+_AZURE = frozenset({"az", "abfs", "abfss"})
 _CONTAINER = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]*\Z")
 
 
@@ -61,14 +62,15 @@ def parse_location(uri: str, schemes: Collection[str], *, scheme: str, credentia
     Raises:
         ConfigurationError: It is of another form, or holds credentials, a query or a fragment.
     """
-    form = f"{scheme}://container/prefix"
+    noun = "container" if scheme in _AZURE else "bucket"
+    form = f"{scheme}://{noun}/prefix"
     found, separator, rest = uri.partition("://")
     if not separator or found.lower() not in schemes:
         raise ConfigurationError(f"the URI does not begin with {scheme}://.", hint=f"Write {form}.")
     container, _, prefix = rest.partition("/")
     if "@" in container or ":" in container:
         raise ConfigurationError(
-            f"the {scheme} URI holds credentials or a port in the container's place (not shown).",
+            f"the {scheme} URI holds credentials or a port in the {noun}'s place (not shown).",
             hint=f"Write {form}. {credentials}",
         )
     if "?" in rest or "#" in rest:
@@ -78,8 +80,8 @@ def parse_location(uri: str, schemes: Collection[str], *, scheme: str, credentia
         )
     if not _CONTAINER.match(container):
         raise ConfigurationError(
-            f"the {scheme} URI names no container, or one that cannot exist.",
-            hint=f"Write {form}; a container's name has letters, digits, '.', '_' and '-'.",
+            f"the {scheme} URI names no {noun}, or one that cannot exist.",
+            hint=f"Write {form}; the name of a {noun} has letters, digits, '.', '_' and '-'.",
         )
     prefix = prefix.strip("/")
     if prefix:
