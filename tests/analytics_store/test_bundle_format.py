@@ -17,7 +17,6 @@ from checkmaite_analytics_store._index import (
     SegmentEntry,
     decode_segment,
     encode_segment,
-    mergeable,
 )
 from checkmaite_analytics_store._sealed import seal, unseal
 from checkmaite_core.errors import CorruptObjectError
@@ -225,14 +224,3 @@ def test_an_index_segment_is_sorted_text_that_is_read_back_exactly(wanted: dict[
         decode_segment(data + b"x", entry, URI)
     index = EventIndex((wanted,))
     assert all(index.state(event) is state for event, state in wanted.items())
-
-
-@given(st.lists(st.integers(1, 500), max_size=200))
-def test_the_number_of_segments_grows_with_the_logarithm_of_the_events(sizes: list[int]) -> None:
-    segments: list[SegmentEntry] = []
-    for size in sizes:
-        taken = mergeable(segments, size)
-        merged = size + sum(segment.count for segment in segments[len(segments) - taken :])
-        segments[len(segments) - taken :] = [SegmentEntry(key="index/a", size=0, sha256="0" * 64, count=merged)]
-    assert sum(segment.count for segment in segments) == sum(sizes)
-    assert len(segments) <= 2 + math.log2(sum(sizes) + 1)

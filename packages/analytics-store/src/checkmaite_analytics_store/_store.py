@@ -242,9 +242,12 @@ class AnalyticsStore:
         return [self._objects.address(entry.key) for entry in self._table(table).files]
 
     def fold(self) -> FoldReport:
-        """Move what is new into Parquet files, and set damaged objects aside. May be called by anyone at any time.
+        """Move what is new into Parquet files. May be called by anyone at any time.
+
+        Every folded file is read once: damaged ones are set aside, and those that were and are whole again come back.
 
         Raises:
+            CorruptObjectError: The store's own records are damaged beyond what can be mended for certain.
             StoreError: It took too long to be published safely, or the store cannot be read or written.
         """
         if not self._format.exists():
