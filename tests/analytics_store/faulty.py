@@ -149,7 +149,7 @@ class Parked:
     def _run(self, action: Callable[[], Any]) -> None:
         try:
             self._answer = action()
-        except BaseException as error:
+        except BaseException as error:  # whatever it was, the test sees it when it asks for the answer
             self._error = error
         finally:
             self._stands.set()

@@ -148,7 +148,7 @@ def _child(file: int, action: str, options: dict[str, Any]) -> int:
 
     try:
         getattr(deeds, action)(say=say, **options)
-    except BaseException:
+    except BaseException:  # whatever it was, the parent is told by the exit status
         say(traceback.format_exc())
         return 1
     return 0

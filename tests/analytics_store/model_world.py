@@ -159,7 +159,7 @@ class Stepped:
     def _run(self, action: Callable[[AnalyticsStore], None]) -> None:
         try:
             action(self._store)
-        except BaseException as error:
+        except BaseException as error:  # the boundary of a thread: raised again in the one that waits
             self._error = error
         finally:
             self.done = True
