@@ -53,7 +53,7 @@ def doomed_folder(root: str, say: Say, *, at: int | None, when: str) -> None:
     say(f"calls {doom.calls}")
 
 
-def endless_writer(root: str, say: Say, *, name: str, runs: int = 10**9, pause: float = 0, **settings: float) -> None:
+def endless_writer(root: str, say: Say, *, name: str, runs: int = 10**9, **settings: float) -> None:
     """Commit one event after the other, of so many runs in turn; now and then settle one that nobody commits."""
 
     def write(store: AnalyticsStore, number: int) -> None:
@@ -62,7 +62,6 @@ def endless_writer(root: str, say: Say, *, name: str, runs: int = 10**9, pause: 
         event = f"{name}-{number}"
         commit(store, event, f"{name}-run-{number % runs}", number)
         say(event)
-        time.sleep(pause)
 
     _endless(root, say, write, settings)
 
@@ -94,9 +93,11 @@ def endless_reader(root: str, say: Say, **settings: float) -> None:
 
 
 def _endless(root: str, say: Say, deed: Callable[[AnalyticsStore, int], object], settings: dict[str, float]) -> None:
-    """Do it until killed. What is damaged is named; then it is tried again."""
+    """Do it until killed, with pauses of ``pause`` seconds. What is damaged is named; then it is tried again."""
+    pause = settings.pop("pause", 0)
     store, number = open_store(root, **settings), 0
     while True:
+        time.sleep(pause)
         try:
             deed(store, number)
         except CorruptObjectError as error:

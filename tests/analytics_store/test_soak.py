@@ -20,15 +20,13 @@ from checkmaite_analytics_store import AnalyticsStore, QuarantinedObjectWarning
 
 DURATION = 600
 """Seconds."""
-SETTINGS = {"fold_batch": 300, "merge_rows": 100_000, "vacuum_age": 30}
+SETTINGS = {"fold_batch": 1_000, "merge_rows": 100_000, "vacuum_age": 30}
 RUNS = 40
 """Of each writer; each of its events is the newest of one of them for a while."""
-PROCESSES = {
-    "endless_writer": 3,
-    "endless_folder": 2,
-    "endless_vacuum": 1,
-    "endless_reader": 2,
-}
+PROCESSES = {"endless_writer": 3, "endless_folder": 2, "endless_vacuum": 1, "endless_reader": 2}
+PAUSES = {"endless_writer": 0.03, "endless_folder": 0.3, "endless_vacuum": 3.0, "endless_reader": 0.1}
+"""Seconds between two deeds of one process: a store that no fold could keep up with would show nothing new."""
+DAMAGE = ("event", "manifest", "segment", "foreign")
 
 
 class Soak:
@@ -47,8 +45,8 @@ class Soak:
 
     def start(self, action: str) -> None:
         name = f"w{self.done['started']}"
-        options = {"name": name, "runs": RUNS, "pause": 0.01} if action == "endless_writer" else {}
-        self.alive.append((name, self.forks.start(action, self.root, **options, **SETTINGS)))
+        options = {"name": name, "runs": RUNS} if action == "endless_writer" else {}
+        self.alive.append((name, self.forks.start(action, self.root, **options, pause=PAUSES[action], **SETTINGS)))
         self.done["started"] += 1
 
     def kill(self, position: int) -> str:
@@ -77,7 +75,7 @@ class Soak:
 
     def damage(self, store: AnalyticsStore) -> None:
         """Damage one object, let the store cope with it, and put it back."""
-        kind = self.chance.choice(["event", "manifest", "segment", "file", "foreign"])
+        kind = self.chance.choice(DAMAGE)
         if kind == "foreign":
             for key in ("inbox/notes.txt", "tables/scores/mine.parquet", "manifests/old.json", "index/x"):
                 (self.root / key).write_bytes(b"not ours")
