@@ -1,7 +1,7 @@
-"""Runs to store, for the tests; as a script, a process that writes, folds or queries beside others.
+"""Runs to store, for the tests; as a script, a process that races with others to give a column its type.
 
-Usage: store_worker.py ACTION URI NAME, where ACTION is ``same``, ``fold`` or ``retype``. Says
-``ready``, waits for a line, works, and prints what it did, a line each.
+Usage: store_worker.py retype URI NAME, where NAME is a digit that chooses the type. Says ``ready``, waits for a line,
+works, and prints what became of it.
 """
 
 from __future__ import annotations
@@ -60,27 +60,17 @@ def main(action: str, uri: str, name: str) -> None:
     store = AnalyticsStore(uri, settings=StoreSettings(grace=0))
     print("ready", flush=True)
     sys.stdin.readline()
-    if action == "same":
-        for number in range(60):
-            receipt = store.commit(scores_of(f"same-{number}", f"same-{number}", 1.0, 2.0))
-            if receipt.created:
-                print(f"same-{number}", flush=True)
-    elif action == "fold":
-        for _ in range(12):
-            print(store.fold().folded, flush=True)
-    elif action == "retype":
-        kind = {"0": str, "1": int, "2": float, "3": bool}[name]
+    assert action == "retype"
+    kind = {"0": str, "1": int, "2": float, "3": bool}[name]
 
-        class Racing(Record, table_name="racing"):
-            value: kind  # type: ignore[valid-type]
+    class Racing(Record, table_name="racing"):
+        value: kind  # type: ignore[valid-type]
 
-        try:
-            store.commit(
-                bundle_of(f"racing-{name}", f"racing-{name}", [Racing(run_uid=f"racing-{name}", value=kind(1))])
-            )
-            print("stored", flush=True)
-        except SchemaError as error:
-            print(error.message, flush=True)
+    try:
+        store.commit(bundle_of(f"racing-{name}", f"racing-{name}", [Racing(run_uid=f"racing-{name}", value=kind(1))]))
+        print("stored", flush=True)
+    except SchemaError as error:
+        print(error.message, flush=True)
 
 
 if __name__ == "__main__":
