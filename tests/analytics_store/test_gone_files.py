@@ -11,17 +11,16 @@ import pytest
 from checkmaite_analytics_store import AnalyticsStore
 from checkmaite_core.errors import CorruptObjectError
 
-AS_DUCKDB_SAYS_IT = pytest.mark.xfail(reason="DuckDB's own words are shown, such as of a permission")
 COUNT = "SELECT count(*) AS n FROM scores"
 
 
 @pytest.mark.parametrize(
     ("left", "written_since"),
     [
-        pytest.param(None, False, id="gone", marks=AS_DUCKDB_SAYS_IT),
-        pytest.param(None, True, id="gone, beside something new", marks=AS_DUCKDB_SAYS_IT),
+        pytest.param(None, False, id="gone"),
+        pytest.param(None, True, id="gone, beside something new"),
         pytest.param(0.5, False, id="cut"),
-        pytest.param(0.5, True, id="cut, beside something new", marks=AS_DUCKDB_SAYS_IT),
+        pytest.param(0.5, True, id="cut, beside something new"),
     ],
 )
 def test_a_file_that_has_gone_or_was_cut_since_the_last_query_is_named(
@@ -41,7 +40,6 @@ def test_a_file_that_has_gone_or_was_cut_since_the_last_query_is_named(
         store.query(COUNT)
 
 
-@AS_DUCKDB_SAYS_IT
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_query_asks_again_where_its_file_goes_while_it_begins(
     store: AnalyticsStore,

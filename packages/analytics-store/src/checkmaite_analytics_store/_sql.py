@@ -53,6 +53,16 @@ def _close_before_forks() -> None:
     os.register_at_fork(before=close_all)
 
 
+def _of_files(duckdb: ModuleType) -> tuple[type[Exception], ...]:
+    """Errors that damage to a file can come out as; one that is gone is not among those that may be opened."""
+    return (
+        duckdb.IOException,
+        duckdb.InvalidInputException,
+        duckdb.PermissionException,
+        duckdb.SerializationException,
+    )
+
+
 class SqlEngine:
     """Asks DuckDB about views. Queries of several threads take turns; a forked child makes its own connection.
 
@@ -113,9 +123,9 @@ class _Session:
     def query(self, duckdb: ModuleType, view: StoreView, sql: str) -> pa.Table:
         with self._lock:
             wanted = referred(sql, view.tables)
-            connection = self._show(duckdb, view, wanted)
-            self._remote.take_failed()
             try:
+                connection = self._show(duckdb, view, wanted)
+                self._remote.take_failed()
                 return answer(connection, permitted(connection, sql))
             except duckdb.Error as error:
                 failure = error
@@ -143,7 +153,7 @@ class _Session:
         failed = self._remote.take_failed()
         if failed:
             self._reader.explain([entry for entry in entries if entry.key in failed])
-        elif isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.SerializationException):
+        elif isinstance(error, _of_files(duckdb)):
             for entry in entries:
                 self._reader.recheck(entry)
 
