@@ -24,7 +24,12 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 from model_world import Stepped, World
 
 from checkmaite_analytics_store import AnalyticsStore, QuarantinedObjectWarning, StoreSettings
-from checkmaite_core.errors import CorruptObjectError, EventAbandonedError, SchemaError, StoreError
+from checkmaite_core.errors import (
+    CorruptObjectError,
+    EventAbandonedError,
+    SchemaError,
+    StoreError,
+)
 from checkmaite_core.record import Record
 from checkmaite_core.report import InlineTextReport
 from checkmaite_core.store import RunBundle
@@ -44,7 +49,7 @@ class Retyped(Record, table_name="scores"):
     value: str | None = None
 
 
-EVENTS = st.integers(0, 9).map("job-{}".format)
+EVENTS = st.integers(0, 6).map("job-{}".format)
 PROCESSES = st.integers(0, 1)
 ROWS = st.lists(st.none() | st.integers(-9, 9), max_size=3)
 DAMAGES: list[Callable[[bytes], bytes]] = [
@@ -58,33 +63,38 @@ KINDS = st.sampled_from(["Score", "Score", "Wide", "Retyped"])
 COMMITS = st.tuples(EVENTS, st.integers(0, 2).map("run-{}".format), ROWS, KINDS, st.booleans())
 STOPS = st.one_of(
     st.integers(1, 9),
-    st.sampled_from(["put inbox/", "put manifests/", "delete ", "list inbox/", "list manifests/", "put index/"]),
-    st.none(),
+    st.sampled_from(["put inbox/", "put manifests/", "delete inbox/", "list inbox/", "list manifests/"]),
 )
 ACTIONS = st.one_of(
     st.tuples(st.just("commit"), COMMITS),
     st.tuples(st.just("settle"), EVENTS),
-    st.tuples(st.sampled_from(["fold", "fold", "maintain", "ask", "vacuum"]), st.none()),
+    *[st.just((name, None)) for name in ("fold", "ask", "vacuum", "maintain")],
 )
 
 
+FIRST = st.lists(COMMITS, min_size=4, max_size=6)
+INTERRUPTED = st.one_of(st.tuples(st.just("commit"), COMMITS), *[st.just((n, None)) for n in ("fold", "ask", "vacuum")])
+
+
 class StoreMachine(RuleBasedStateMachine):
-    """Two processes do one thing after the other; two more operations stand still in the middle, in turns."""
+    """Two processes act and a third reads, one after the other; operations of others stand still in their midst."""
 
     make: ModuleType
 
-    @initialize(local=st.booleans(), batch=st.sampled_from([2, 20_000]), merge=st.sampled_from([0, 2**25]))
-    def begin(self, local: bool, batch: int, merge: int) -> None:
+    @initialize(local=st.booleans(), batch=st.sampled_from([2, 20_000]), merge=st.sampled_from([0, 2**25]), first=FIRST)
+    def begin(self, local: bool, batch: int, merge: int, first: list[Any]) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="checkmaite-model-"))
         kept = StoreSettings(grace=10, fold_after=0, fold_batch=batch, merge_bytes=merge)
         self.world = World(self.folder / "store", local, kept)
-        self.opened = [self.world.process() for _ in range(2)]
+        self.opened = [self.world.process() for _ in range(3)]
         self.slow: list[Stepped] = []
         self.damaged: dict[str, bytes] = {}
         self.ever_damaged: set[str] = set()
         self.lost: set[str] = set()
         self.known: WeakKeyDictionary[AnalyticsStore, set[str]] = WeakKeyDictionary()
         self.looked = 0
+        for number, commit in enumerate(first):
+            self.do(self.opened[number % 2][0], ("commit", commit))
 
     def do(self, store: AnalyticsStore, action: tuple[str, Any]) -> None:
         """One operation, and whether its answer can be: the world tells what the puts have decided."""
@@ -210,7 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Whole operations
 
-    @rule(process=PROCESSES)
+    @rule(process=st.integers(0, 2))
     def start_a_new_process(self, process: int) -> None:
         self.opened[process][0].close()
         self.opened[process] = self.world.process()
@@ -231,7 +241,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.do(store, action)
         self.start_a_new_process(process)
 
-    @rule(process=PROCESSES, action=ACTIONS | st.just(("fold", None)), put=st.just(0) | st.integers(0, 3))
+    @rule(process=PROCESSES, action=st.just(("fold", None)) | ACTIONS, put=st.integers(0, 1))
     def lose_an_answer_while_acting(self, process: int, action: Any, put: int) -> None:
         store, objects = self.opened[process]
         objects.loses_answer_to = put
@@ -239,11 +249,12 @@ class StoreMachine(RuleBasedStateMachine):
         objects.loses_answer_to = None
 
     @precondition(lambda self: self.world.removed)
-    @rule(process=PROCESSES, which=st.integers(0, 9), commit=COMMITS, settle=st.booleans())
-    def come_late(self, process: int, which: int, commit: Any, settle: bool) -> None:
-        """To an event that has left the inbox."""
+    @rule(process=PROCESSES, which=st.integers(0, 9), commit=COMMITS)
+    def come_late(self, process: int, which: int, commit: Any) -> None:
+        """With an event that has left the inbox."""
         event = sorted(self.world.removed)[which % len(self.world.removed)]
-        self.do(self.opened[process][0], ("settle", event) if settle else ("commit", (event, *commit[1:])))
+        self.do(self.opened[process][0], ("commit", (event, *commit[1:])))
+        self.do(self.opened[1 - process][0], ("settle", event))
 
     @rule()
     def fold_and_remove(self) -> None:
@@ -264,14 +275,24 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.slow) < 2)
     @rule(action=ACTIONS, to=STOPS)
-    def begin_slowly(self, action: Any, to: int | str | None) -> None:
+    def begin_slowly(self, action: Any, to: int | str) -> None:
         self.slow.append(Stepped(self.world, lambda store: self.do(store, action)))
         self.go_on(len(self.slow) - 1, to)
 
+    @rule(new=COMMITS, action=INTERRUPTED, to=STOPS, by=st.sampled_from(["fold_and_remove", "vacuum_a_day_later"]))
+    def interrupt(self, new: Any, action: Any, to: int | str, by: str) -> None:
+        self.do(self.opened[0][0], ("commit", new))
+        slow = Stepped(self.world, lambda store: self.do(store, action))
+        self.slow.append(slow)
+        self.go_on(len(self.slow) - 1, to)
+        getattr(self, by)()
+        if slow in self.slow:
+            self.go_on(self.slow.index(slow), None)
+
     @precondition(lambda self: self.slow)
-    @rule(which=st.integers(0, 1), to=STOPS)
+    @rule(which=st.integers(0, 1), to=STOPS | st.none())
     def go_on(self, which: int, to: int | str | None) -> None:
-        slow = self.slow[which % len(self.slow)]
+        slow = self.slow[min(which, len(self.slow) - 1)]
         try:
             slow.go_on(to)
         finally:
@@ -341,7 +362,7 @@ class StoreMachine(RuleBasedStateMachine):
     def every_reader_sees_what_was_committed(self) -> None:
         self.looked += 1
         if self.looked % 3:
-            self.look(self.opened[0][0])
+            self.look(self.opened[2][0])
         else:  # opening DuckDB is what takes longest here
             self.fresh(self.look)
 
@@ -399,7 +420,7 @@ def check(make: ModuleType, examples: int, steps: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_store_behaves_as_a_dict_of_events_would(make: ModuleType) -> None:
-    check(make, examples=30, steps=16)
+    check(make, examples=25, steps=12)
 
 
 @pytest.mark.soak
