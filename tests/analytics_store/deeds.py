@@ -14,6 +14,7 @@ from forked import Doom
 from store_worker import scores_of
 
 from checkmaite_analytics_store import AnalyticsStore, QuarantinedObjectWarning, StoreSettings
+from checkmaite_analytics_store._layout import PROBES
 from checkmaite_core.errors import CorruptObjectError, EventAbandonedError
 
 ROWS = 20
@@ -157,9 +158,14 @@ def folds(root: str, say: Say, *, start: str, stop: str) -> None:
         say(f"folded {store.fold().folded}")
 
 
-def vacuums(root: str, say: Say, *, start: str, stop: str, age: float) -> None:
-    """Vacuum until told to stop."""
-    store = open_store(root, vacuum_age=age)
+def vacuums(root: str, say: Say, *, start: str, stop: str) -> None:
+    """Vacuum until told to stop; nothing stays for a query that still reads it.
+
+    Only probes are left alone: each is put twice, and must be there for so long.
+    """
+    store = open_store(root)
+    objects, listed = store._objects, store._objects.list
+    objects.list = lambda prefix="": iter(()) if prefix == PROBES else listed(prefix)  # type: ignore[method-assign]
     wait_for(start)
     while not Path(stop).exists():
         say(f"removed {store.vacuum().files}")

@@ -9,9 +9,6 @@ import pytest
 from deeds import Witness, open_store
 from forked import Nursery
 
-VACUUM_AGE = 60
-"""Seconds; more than a query takes."""
-
 
 @pytest.mark.parametrize("size", [12, pytest.param(150, marks=pytest.mark.soak)])
 def test_writers_repeaters_a_settler_folders_a_vacuum_and_a_reader_all_get_along(
@@ -27,7 +24,7 @@ def test_writers_repeaters_a_settler_folders_a_vacuum_and_a_reader_all_get_along
         repeaters = [forks.start("repeats", **begin, seed=seed, shared=shared, contested=contested) for seed in (1, 2)]
         settler = forks.start("settlements", **begin, seed=3, contested=contested)
         folders = [forks.start("folds", **go_on) for _ in range(2)]
-        vacuum, reader = forks.start("vacuums", **go_on, age=VACUUM_AGE), forks.start("reads", **go_on)
+        vacuum, reader = forks.start("vacuums", **go_on), forks.start("reads", **go_on)
     attempts = writer.wait()
     said = [repeater.wait() for repeater in repeaters]
     verdicts = settler.wait()

@@ -21,13 +21,13 @@ from checkmaite_core.errors import CorruptObjectError
 
 DURATION = 600
 """Seconds."""
-SETTINGS = {"fold_batch": 1_000, "merge_rows": 100_000, "vacuum_age": 30}
+SETTINGS = {"fold_batch": 1_000, "merge_rows": 100_000, "vacuum_age": 5}
 RUNS = 40
 """Of each writer; each of its events is the newest of one of them for a while."""
 PROCESSES = {"endless_writer": 3, "endless_folder": 2, "endless_vacuum": 1, "endless_reader": 2}
 PAUSES = {"endless_writer": 0.03, "endless_folder": 0.3, "endless_vacuum": 3.0, "endless_reader": 0.1}
 """Seconds between two deeds of one process: a store that no fold could keep up with would show nothing new."""
-DAMAGE = ("event", "manifest", "segment", "foreign")
+DAMAGE = ("event", "manifest", "segment", "file", "foreign")
 
 
 class Soak:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+import time
 from pathlib import Path
 
 from measuring import AGGREGATE, JOIN, in_turns, milliseconds, open_store, peak_mib
@@ -42,4 +43,4 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
     at_rest = peak_mib()
     figures = {"fold": fold, "ask": ask, "ask-unfolded": ask_unfolded}[sys.argv[1]](Path(sys.argv[2]))
-    print(json.dumps({**figures, "at rest": at_rest, "peak": peak_mib()}))
+    print(json.dumps({**figures, "at rest": at_rest, "peak": peak_mib(), "cpu": time.process_time()}))
