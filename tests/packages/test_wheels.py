@@ -32,8 +32,12 @@ for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(found.name)
 print(json.dumps(sorted(sys.modules)))
 """
-OPTIONAL = {"core": ["checkmaite_core.testing"], "cli": ["checkmaite_cli.demo"]}
-"""Subpackages that need an extra of their package."""
+OPTIONAL = {
+    "core": ["checkmaite_core.testing"],
+    "storage": ["checkmaite_storage.testing", "checkmaite_storage._s3_session"],
+    "cli": ["checkmaite_cli.demo"],
+}
+"""Modules that need an extra of their package."""
 
 
 @every_package
@@ -60,7 +64,11 @@ def test_a_package_installed_alone_can_import_all_its_modules(name: str, install
 
 @pytest.mark.parametrize(
     ("requirement", "module"),
-    [("checkmaite-core[testing]", "checkmaite_core.testing"), ("checkmaite-cli[demo]", "checkmaite_cli.demo")],
+    [
+        ("checkmaite-core[testing]", "checkmaite_core.testing"),
+        ("checkmaite-storage[testing,s3]", "checkmaite_storage.testing"),
+        ("checkmaite-cli[demo]", "checkmaite_cli.demo"),
+    ],
 )
 def test_an_extra_brings_what_its_subpackage_needs(requirement: str, module: str, install: Install) -> None:
     assert module in install(requirement).run(IMPORT_ALL.format(module=module.partition(".")[0], optional="[]"))
