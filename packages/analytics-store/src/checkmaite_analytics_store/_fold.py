@@ -30,7 +30,7 @@ from checkmaite_analytics_store._rewrite import TableRewriter
 from checkmaite_analytics_store._rows import only_current, payload_tables, reference_rows, run_rows, weigh
 from checkmaite_analytics_store._segments import SegmentWriter
 from checkmaite_analytics_store._settings import StoreSettings
-from checkmaite_core.errors import CorruptObjectError, ObjectNotFoundError, StoreError
+from checkmaite_core.errors import CorruptObjectError, StoreError
 from checkmaite_storage import ObjectStore
 
 __all__ = ["FoldReport", "Folder"]
@@ -244,13 +244,13 @@ class Folder:
         unreadable = [known[info.key] for info in rest if info.key in known]
         events = []
         gone = False
-        for info in batch:
-            try:
-                events.append(self._inbox.load(info, remember=False))
-            except CorruptObjectError as error:
-                unreadable.append(QuarantineEntry(key=info.key, reason=why(error)))
-            except ObjectNotFoundError:
+        for info, found in zip(batch, self._inbox.load_what_can_be(batch), strict=True):
+            if isinstance(found, CorruptObjectError):
+                unreadable.append(QuarantineEntry(key=info.key, reason=why(found)))
+            elif found is None:
                 gone = True  # another fold was faster, and the number of our manifest is taken
+            else:
+                events.append(found)
         try:
             return _Batch(events, payload_tables(events, self._inbox.uri_of), unreadable, bool(rest), gone)
         except CorruptObjectError:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
+from checkmaite_analytics_store._at_once import for_each
 from checkmaite_analytics_store._bundle import Abandoned, StoredRun, decode
 from checkmaite_analytics_store._index import EventIndex
 from checkmaite_analytics_store._layout import INBOX, event_of_key, inbox_key
@@ -20,8 +20,6 @@ from checkmaite_storage import ObjectInfo, ObjectStore
 
 __all__ = ["Identity", "Inbox", "Snapshot", "TailEvent", "TailListing", "why"]
 
-_AT_ONCE = 16
-"""Objects that are read at the same time from a store that is not on this machine."""
 
 Identity = tuple[int, tuple[tuple[str, datetime], ...]]
 """Number of the manifest, and the events beside it."""
@@ -162,7 +160,8 @@ class Inbox:
             quarantined = listing.manifest.quarantined if listing.manifest else ()
             left_out = {entry.key for entry in quarantined}
             try:
-                events = self._load_all([info for info in listing.tail if info.key not in left_out])
+                wanted = [info for info in listing.tail if info.key not in left_out]
+                events = for_each(self._objects, self.load, wanted)
             except ObjectNotFoundError as error:
                 if self.moved_since(listing.manifest):
                     continue  # it was folded and deleted while we read: look again
@@ -170,11 +169,18 @@ class Inbox:
             self._forget_all_but(events)
             return Snapshot(listing.manifest, tuple(events), quarantined)
 
-    def _load_all(self, listed: Sequence[ObjectInfo]) -> list[TailEvent]:
-        if self._objects.is_local:
-            return list(map(self.load, listed))
-        with ThreadPoolExecutor(_AT_ONCE) as threads:  # most of the time is waiting for answers
-            return list(threads.map(self.load, listed))
+    def load_what_can_be(self, listed: Sequence[ObjectInfo]) -> list[TailEvent | CorruptObjectError | None]:
+        """For each of these its event, what is wrong with it, or None if it is gone; nothing is remembered."""
+
+        def attempt(info: ObjectInfo) -> TailEvent | CorruptObjectError | None:
+            try:
+                return self.load(info, remember=False)
+            except CorruptObjectError as error:
+                return error
+            except ObjectNotFoundError:
+                return None
+
+        return for_each(self._objects, attempt, listed)
 
     def moved_since(self, manifest: Manifest | None) -> bool:
         """Whether there is a newer manifest: then objects that ``manifest`` speaks of may be gone by right."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from checkmaite_analytics_store._at_once import for_each
 from checkmaite_analytics_store._layout import MANIFESTS, event_of_key, manifest_number
 from checkmaite_analytics_store._manifest import ManifestReader
 from checkmaite_core.errors import CorruptObjectError
@@ -56,9 +57,6 @@ def reclaim(
         witness = manifests.index(manifests.read(newest.number - 1)) if newest.number > 1 else manifests.index(None)
     except CorruptObjectError:
         return Reclaimed(unwitnessed=len(licensed))  # the next manifest will be the second
-    deleted = 0
-    for info in licensed:
-        if event_of_key(info.key) in witness:
-            objects.delete(info.key)
-            deleted += 1
-    return Reclaimed(deleted, len(licensed) - deleted)
+    going = [info.key for info in licensed if event_of_key(info.key) in witness]
+    for_each(objects, objects.delete, going)
+    return Reclaimed(len(going), len(licensed) - len(going))

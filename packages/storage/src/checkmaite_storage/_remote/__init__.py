@@ -22,8 +22,9 @@ run with a deadline. What the store does over a client: keys, prefixes and sorti
 
 from __future__ import annotations
 
-from checkmaite_storage._remote._client import Client, Entry, Failure, Kind, Page
+from checkmaite_storage._remote._client import Client, Entry, Page
 from checkmaite_storage._remote._errors import Remedies, Verb
+from checkmaite_storage._remote._failure import Failure, Kind
 from checkmaite_storage._remote._fsspec import PerProcess, import_connector_library, run_coroutine
 from checkmaite_storage._remote._location import Location, parse_location
 from checkmaite_storage._remote._options import check_option_names, secret_values

@@ -18,7 +18,7 @@ from checkmaite_core.errors import (
     StorageUnreachableError,
     UnauthenticatedError,
 )
-from checkmaite_storage._remote._client import Failure, Kind
+from checkmaite_storage._remote._failure import Failure, Kind
 
 __all__ = ["Remedies", "Verb", "error_for"]
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from checkmaite_storage._remote._client import Kind
+from checkmaite_storage._remote._failure import Kind
 
 __all__ = ["RetryPolicy", "Retrying", "transfer_seconds"]
 

@@ -13,8 +13,9 @@ from checkmaite_storage._interface import ObjectInfo
 from checkmaite_storage._keys import check_key, check_prefix
 from checkmaite_storage._opening import open_object_store
 from checkmaite_storage._probe import probe
-from checkmaite_storage._remote._client import Client, Entry, Failure, Kind
+from checkmaite_storage._remote._client import Client, Entry
 from checkmaite_storage._remote._errors import Verb, error_for
+from checkmaite_storage._remote._failure import Failure, Kind
 from checkmaite_storage._remote._options import scrub
 from checkmaite_storage._remote._retry import Retrying, RetryPolicy
 
