@@ -49,10 +49,11 @@ class Doom:
                 call(args[0], args[1][: len(args[1]) // 2])
             if now and self._when != "after":
                 os.kill(os.getpid(), signal.SIGKILL)
-            answer = call(*args, **options)
-            if now:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return answer
+            try:
+                return call(*args, **options)
+            finally:  # also where it failed, as the put of what is there does
+                if now:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return dangerous
 

@@ -94,7 +94,7 @@ def test_a_folder_and_a_vacuum_killed_at_any_call_lose_and_double_nothing(
             if said:
                 break
             at += stride
-        assert at > 40
+        assert at > 30  # files of three tables, an index segment and a manifest: six calls each
         assert store.verify().ok
         assert store.fold().folded == 0
     assert look(root, said=events, tried=events) == events
