@@ -61,7 +61,6 @@ class FoldReport:
 class _Step:
     """One manifest's worth of work that could be published, or was not needed."""
 
-    published: bool
     lost: bool
     more: bool = False
     folded: int = 0
@@ -170,7 +169,7 @@ class Folder:
             # A file that was to be merged has changed its bytes and not its size: see which ones have.
             manifest = self._prepare(listing.manifest, batch, thorough=True)
         if manifest is None:
-            return _Step(published=False, lost=batch.gone)
+            return _Step(lost=batch.gone)
         if self._clock() - started > self._settings.fold_limit:
             raise StoreError(
                 f"folding {len(batch.events)} events of {self._objects.uri} took longer than "
@@ -179,10 +178,9 @@ class Folder:
                 "fold_batch, fold_bytes and merge_bytes.",
             )
         if not publish(self._objects, self._manifests, manifest):
-            return _Step(published=False, lost=True)
+            return _Step(lost=True)
         markers = sum(isinstance(event.content, Abandoned) for event in batch.events)
         return _Step(
-            published=True,
             lost=False,
             more=batch.more,
             folded=len(batch.events) - markers,

@@ -49,20 +49,18 @@ class TableRewriter:
             added: Rows to add; None for none. Empty ones only make a file for a table that has none yet, which
                 then tells its columns.
         """
-        outdated = [self._is_outdated(table, entry) for entry in entries]
-        if added is None or (added.num_rows == 0 and entries):
-            kept = [self._updated(table, entry) if old else entry for entry, old in zip(entries, outdated, strict=True)]
+        new = None if added is None or (added.num_rows == 0 and entries) else EncodedFile(table, added)
+        count = self._mergeable(entries, len(new.data), new.rows) if new else 0
+        judged = [(entry, self._is_outdated(table, entry)) for entry in entries]
+        staying, merging = judged[: len(entries) - count], judged[len(entries) - count :]
+        kept = [self._updated(table, entry) if outdated else entry for entry, outdated in staying]
+        if new is None:
             return tuple(self._without_empty(kept))
-        new = EncodedFile(table, added)
-        count = self._mergeable(entries, len(new.data), new.rows)
-        kept = []
-        for entry, old in zip(entries[: len(entries) - count], outdated, strict=False):
-            kept.append(self._updated(table, entry) if old else entry)
-        if count:
-            parts = []
-            for entry, old in list(zip(entries, outdated, strict=True))[len(entries) - count :]:
-                rows = self._reader.read(entry)
-                parts.append(self._current(table, rows) if old else rows)
+        if merging:
+            parts = [
+                self._read_current(table, entry) if outdated else self._reader.read(entry)
+                for entry, outdated in merging
+            ]
             new = EncodedFile(table, pa.concat_tables([*parts, added], promote_options="default"))
         return (*self._without_empty(kept, new), self._writer.write(new))
 
@@ -80,10 +78,11 @@ class TableRewriter:
         return any(row.get("is_current", True) for row in rows)
 
     def _updated(self, table: str, entry: FileEntry) -> FileEntry:
-        return self._writer.write(EncodedFile(table, self._current(table, self._reader.read(entry))))
+        return self._writer.write(EncodedFile(table, self._read_current(table, entry)))
 
-    def _current(self, table: str, rows: pa.Table) -> pa.Table:
+    def _read_current(self, table: str, entry: FileEntry) -> pa.Table:
         """Rows as they are now that some runs are superseded: payload goes, the table ``runs`` keeps the history."""
+        rows = self._reader.read(entry)
         if table != RUNS:
             return without_runs(rows, self._superseded)
         position = rows.column_names.index("is_current")
