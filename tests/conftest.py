@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     import pytest
 
 # Wall time says nothing about correctness on a shared machine; pytest-timeout guards against hangs.
-hypothesis.settings.register_profile("checkmaite", deadline=None, print_blob=True)
+# The same examples in every run, so that a red run can be repeated; the soak tests look for new ones.
+hypothesis.settings.register_profile("checkmaite", deadline=None, print_blob=True, derandomize=True)
 hypothesis.settings.load_profile("checkmaite")
 
 
