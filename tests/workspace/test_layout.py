@@ -19,7 +19,7 @@ TOP_LEVEL = {
     "LICENSE",
     "CHANGELOG.md",
 }
-PACKAGES = {"core", "storage", "analytics-store", "ray-simple", "capabilities", "cli"}
+PACKAGES = {"core", "storage", "ledger", "analytics-store", "ray-simple", "ray", "capabilities", "cli"}
 MAX_LINES = 500
 PUBLIC_INDEX = {"pypi.org", "files.pythonhosted.org"}
 

@@ -18,7 +18,7 @@ from checkmaite_core.errors import *
 from checkmaite_core.errors import __all__ as _errors
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.inputs import DatasetRef, Inputs, ModelRef
-from checkmaite_core.job import Job, JobPage, JobStatus, Progress
+from checkmaite_core.job import Job, JobOrigin, JobPage, JobStatus, Progress
 from checkmaite_core.provenance import Provenance, configure_provenance
 from checkmaite_core.record import Record
 from checkmaite_core.reference import CapabilityRunRef
@@ -45,6 +45,7 @@ __all__ = [
     "Inputs",
     "Job",
     "JobBackend",
+    "JobOrigin",
     "JobPage",
     "JobStatus",
     "ModelRef",

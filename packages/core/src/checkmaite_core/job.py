@@ -17,7 +17,7 @@ from checkmaite_core.failure import FailureKind, FailureRecord
 if TYPE_CHECKING:
     from checkmaite_core.reference import CapabilityRunRef
 
-__all__ = ["Job", "JobPage", "JobStatus", "JobView", "Progress"]
+__all__ = ["Job", "JobOrigin", "JobPage", "JobStatus", "JobView", "Progress"]
 
 
 class JobStatus(StrEnum):
@@ -38,6 +38,17 @@ class JobStatus(StrEnum):
     def is_terminal(self) -> bool:
         """Whether the job has ended."""
         return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class JobOrigin(StrEnum):
+    """How a submission came by its job."""
+
+    STARTED = "started"
+    """It started one of its own."""
+    ADOPTED = "adopted"
+    """Equal work was waiting or running, and is shared."""
+    REUSED = "reused"
+    """Equal work had completed; its results are given again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,10 @@ class Job(ABC):
         job_id: Its id; also the key under which its results are committed.
         name: A name for people.
         created_at: When it was submitted (UTC).
+        origin: How the submission that returned this handle came by the job.
     """
+
+    origin: JobOrigin = JobOrigin.STARTED
 
     def __init__(self, job_id: str, name: str, created_at: datetime) -> None:
         self.job_id = job_id

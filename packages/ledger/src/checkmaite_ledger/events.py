@@ -1,0 +1,184 @@
+"""What happens to jobs, as values: the entries of the ledger, in the order in which they were decided."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+__all__ = ["Accepted", "Adopted", "Began", "CancelRequested", "Ended", "Event", "Policy", "Started", "decode", "encode"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How one job is to be treated; given at its submission.
+
+    Attributes:
+        max_retries: How many times it is started again after its worker was lost.
+        oom_retries: How many times it is started again after its worker was killed for memory.
+        exception_retries: How many times it is started again after its code raised one of ``retry_exceptions``.
+        retry_exceptions: Names of exception classes (``ConnectionError``, ``package.module.Error``).
+        cancel_grace_seconds: How long it may take to stop by itself once it is cancelled.
+        on_cluster_loss: ``fail`` or ``resubmit``.
+    """
+
+    max_retries: int = 2
+    oom_retries: int = 1
+    exception_retries: int = 2
+    retry_exceptions: tuple[str, ...] = ()
+    cancel_grace_seconds: float = 5.0
+    on_cluster_loss: str = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job was accepted.
+
+    Attributes:
+        job_id: The job.
+        at: When (POSIX seconds, the registry's clock).
+        name: A name for people.
+        capability_id: What it runs.
+        run_key: Equal for equal work; None if it can neither be adopted nor reused.
+        client: Who submitted it, for people: ``user@host``.
+        submitted_at: When (POSIX seconds, the client's clock).
+        shape: What it asks for and its overlay, as text; equal for jobs that are interchangeable to a scheduler.
+        demand: What it asks for, by Ray's names of resources.
+        store_uri: Where its results go.
+        policy: How it is to be treated.
+        stored: Whether its payload is in the ledger, so that it can be started by another registry.
+        force: Whether equal work was to be ignored.
+    """
+
+    job_id: str
+    at: float
+    name: str
+    capability_id: str
+    run_key: str | None
+    client: str
+    submitted_at: float
+    shape: str
+    demand: dict[str, float]
+    store_uri: str
+    policy: Policy = Policy()
+    stored: bool = True
+    force: bool = False
+    kind: ClassVar[str] = "accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """Another submission of equal work was given this job.
+
+    Attributes:
+        job_id: The job that was adopted or reused.
+        at: When (POSIX seconds, the registry's clock).
+        client: Who submitted it.
+        request_id: The job id that the client had made for the submission.
+    """
+
+    job_id: str
+    at: float
+    client: str
+    request_id: str
+    kind: ClassVar[str] = "adopted"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A job is about to be handed to a controller; nothing is before this is durable.
+
+    Attributes:
+        job_id: The job.
+        at: When (POSIX seconds, the registry's clock).
+        attempt: Which start of it, from 1.
+        slot: The controller's name.
+        incarnation: The controller's process.
+        cause: Why it is started again (see :class:`checkmaite_ledger.directory.Cause`); empty for the first start.
+    """
+
+    job_id: str
+    at: float
+    attempt: int
+    slot: str
+    incarnation: str
+    cause: str = ""
+    kind: ClassVar[str] = "started"
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A worker said that it has begun. Informative: it is written along with other events, and may be missing.
+
+    Attributes:
+        job_id: The job.
+        at: When (POSIX seconds, the worker's clock).
+        attempt: Which start of it.
+        place: Process and node, for people.
+    """
+
+    job_id: str
+    at: float
+    attempt: int
+    place: str = ""
+    kind: ClassVar[str] = "began"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody asked for a job that may be running to be stopped.
+
+    Attributes:
+        job_id: The job.
+        at: When (POSIX seconds, the registry's clock).
+        client: Who asked.
+    """
+
+    job_id: str
+    at: float
+    client: str = ""
+    kind: ClassVar[str] = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job has ended, for good.
+
+    Attributes:
+        job_id: The job.
+        at: When (POSIX seconds, the registry's clock).
+        status: A terminal :class:`checkmaite_core.JobStatus`.
+        outcome: A :class:`checkmaite_core.outcome.Outcome` as JSON text.
+    """
+
+    job_id: str
+    at: float
+    status: str
+    outcome: str
+    kind: ClassVar[str] = "ended"
+
+
+Event = Accepted | Adopted | Started | Began | CancelRequested | Ended
+_KINDS: dict[str, type[Any]] = {one.kind: one for one in (Accepted, Adopted, Started, Began, CancelRequested, Ended)}
+
+
+def encode(event: Event) -> bytes:
+    """One event as a JSON object."""
+    return json.dumps({"kind": event.kind, **asdict(event)}, separators=(",", ":")).encode()
+
+
+def decode(data: bytes) -> Event:
+    """The event of one JSON object.
+
+    Raises:
+        ValueError: It is not one that this version knows.
+    """
+    fields = json.loads(data)
+    kind = fields.pop("kind", None)
+    if kind not in _KINDS:
+        raise ValueError(f"an event of the kind {kind!r}, which this version does not know")
+    if kind == Accepted.kind:
+        policy = fields["policy"]
+        fields["policy"] = Policy(**policy | {"retry_exceptions": tuple(policy["retry_exceptions"])})
+    event: Event = _KINDS[kind](**fields)
+    return event

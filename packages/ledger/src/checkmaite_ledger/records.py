@@ -1,0 +1,138 @@
+"""What is known of one job: a value that its events fold into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from checkmaite_core.job import JobStatus
+from checkmaite_ledger.events import (
+    Accepted,
+    Adopted,
+    Began,
+    CancelRequested,
+    Ended,
+    Event,
+    Policy,
+    Started,
+)
+
+__all__ = ["JobRecord", "evolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One job's history, folded.
+
+    Attributes:
+        job_id: The job.
+        position: Its place in the order of acceptance, from 0.
+        name: A name for people.
+        capability_id: What it runs.
+        run_key: Equal for equal work; None if it cannot be shared.
+        client: Who submitted it.
+        submitted_at: When (POSIX seconds, the client's clock).
+        accepted_at: When (POSIX seconds, the registry's clock).
+        shape: Equal for jobs that are interchangeable to a scheduler.
+        demand: What it asks for, by Ray's names of resources.
+        store_uri: Where its results go.
+        policy: How it is to be treated.
+        stored: Whether its payload is in the ledger.
+        attempt: How many times it has been started.
+        slot: The controller that it was last given to; empty before.
+        incarnation: That controller's process.
+        causes: Why it was started again, one entry for each further start.
+        started_at: When the latest start was decided (POSIX seconds, the registry's clock).
+        began_at: When a worker began the latest start (POSIX seconds, the worker's clock), if it has said so.
+        place: Where that was.
+        cancel_requested_at: When somebody asked for it to be stopped.
+        adopted: How many other submissions were given this job.
+        status: As far as the events tell: RUNNING once a worker has said that it began.
+        ended_at: When it ended (POSIX seconds, the registry's clock).
+        outcome: How it ended: a :class:`checkmaite_core.outcome.Outcome` as JSON text; empty before.
+    """
+
+    job_id: str
+    position: int
+    name: str
+    capability_id: str
+    run_key: str | None
+    client: str
+    submitted_at: float
+    accepted_at: float
+    shape: str
+    demand: dict[str, float]
+    store_uri: str
+    policy: Policy
+    stored: bool
+    attempt: int = 0
+    slot: str = ""
+    incarnation: str = ""
+    causes: tuple[str, ...] = ()
+    started_at: float | None = None
+    began_at: float | None = None
+    place: str = ""
+    cancel_requested_at: float | None = None
+    adopted: int = 0
+    status: JobStatus = JobStatus.PENDING
+    ended_at: float | None = None
+    outcome: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, for good."""
+        return self.outcome != ""
+
+    @property
+    def may_have_run(self) -> bool:
+        """Whether a worker may have begun it."""
+        return self.attempt > 0
+
+
+def accept(event: Accepted, position: int) -> JobRecord:
+    """The record of a job that has just been accepted."""
+    return JobRecord(
+        job_id=event.job_id,
+        position=position,
+        name=event.name,
+        capability_id=event.capability_id,
+        run_key=event.run_key,
+        client=event.client,
+        submitted_at=event.submitted_at,
+        accepted_at=event.at,
+        shape=event.shape,
+        demand=event.demand,
+        store_uri=event.store_uri,
+        policy=event.policy,
+        stored=event.stored,
+    )
+
+
+def evolve(record: JobRecord, event: Event) -> JobRecord:
+    """The record after one more event of its job."""
+    match event:
+        case Accepted():
+            raise ValueError(f"job {record.job_id} was accepted twice")
+        case Adopted():
+            return replace(record, adopted=record.adopted + 1)
+        case Started():
+            causes = (*record.causes, event.cause) if event.cause else record.causes
+            return replace(
+                record,
+                attempt=event.attempt,
+                slot=event.slot,
+                incarnation=event.incarnation,
+                causes=causes,
+                started_at=event.at,
+                began_at=None,
+                place="",
+                status=JobStatus.PENDING,
+            )
+        case Began():
+            return replace(record, began_at=event.at, place=event.place, status=JobStatus.RUNNING)
+        case CancelRequested():
+            return replace(record, cancel_requested_at=event.at)
+        case Ended():
+            return replace(record, status=JobStatus(event.status), ended_at=event.at, outcome=event.outcome)
+        case _:
+            assert_never(event)

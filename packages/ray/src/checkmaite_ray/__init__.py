@@ -1,0 +1,1 @@
+"""Run capabilities on Ray as jobs that outlive their client."""
