@@ -47,7 +47,8 @@ class JobRecord:
         place: Where that was.
         cancel_requested_at: When somebody asked for it to be stopped.
         adopted: How many other submissions were given this job.
-        status: As far as the events tell: RUNNING once a worker has said that it began.
+        status: As far as the events tell: RUNNING once a worker has said that it began, also while it waits for another
+            start. It only moves forward.
         ended_at: When it ended (POSIX seconds, the registry's clock).
         outcome: How it ended: a :class:`checkmaite_core.outcome.Outcome` as JSON text; empty before.
     """
@@ -126,7 +127,6 @@ def evolve(record: JobRecord, event: Event) -> JobRecord:
                 started_at=event.at,
                 began_at=None,
                 place="",
-                status=JobStatus.PENDING,
             )
         case Began():
             return replace(record, began_at=event.at, place=event.place, status=JobStatus.RUNNING)

@@ -1,0 +1,358 @@
+"""The backend: one client of a scope's registry."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import getpass
+import hashlib
+import os
+import secrets
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from ray import cloudpickle
+
+from checkmaite_core.backend import JobBackend
+from checkmaite_core.errors import (
+    BackpressureError,
+    CheckmaiteError,
+    ClusterUnreachableError,
+    ConfigurationError,
+    JobNotFoundError,
+    ScopeSealedError,
+)
+from checkmaite_core.identity import run_key
+from checkmaite_core.job import Job, JobOrigin, JobPage, JobStatus
+from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
+from checkmaite_core.submission import Submission
+from checkmaite_core.tracking import check_filters, check_job_id
+from checkmaite_ray import joining
+from checkmaite_ray.overlay import prepare_overlay
+from checkmaite_ray.protocol import Blob, raise_problem
+from checkmaite_ray.settings import LedgerConfig, RayOptions
+from checkmaite_ray.shared_job import Handles
+from checkmaite_ray_simple import connection
+from checkmaite_ray_simple.address import Kind
+from checkmaite_ray_simple.dispatcher import Dispatcher
+from checkmaite_ray_simple.resources import Nodes, demand_of
+
+__all__ = ["RayBackend"]
+
+_LOOK = 1.0
+"""Seconds between two looks at whether this process still has its Ray."""
+_WATCH_AGAIN = 0.5
+"""Seconds after which a call to a registry that is being restarted is made again."""
+_SHOWN = 10
+"""Jobs named when they end with a local Ray."""
+
+
+class RayBackend(JobBackend):
+    """A client of a scope's registry. Its jobs go on when it leaves, unless their Ray was started by it.
+
+    Args:
+        options: How to reach Ray, and whose jobs they are.
+        store: Where results go.
+
+    Raises:
+        ClusterError: The cluster cannot be used, or another one serves the scope.
+    """
+
+    def __init__(self, options: RayOptions, store: AnalyticsStoreConfig) -> None:
+        super().__init__("ray", store)
+        self._options = options
+        self._closed = False
+        self._process = os.getpid()
+        self._session = secrets.token_hex(8)
+        self._client = f"{getpass.getuser()}@{socket.gethostname()}"
+        self._nodes = Nodes()
+        self._handles = Handles(self._cancel, self._why_broken)
+        self._broken: CheckmaiteError | None = None
+        self._unheeded: list[tuple[str, str]] = []
+        ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
+        self._connection = joining.connect(options, ledger)
+        try:
+            self._overlay = prepare_overlay(options.runtime_env)
+            self._registry = joining.join(options, ledger, store, self._session)
+        except BaseException:  # whatever it was goes on: the connection must not stay taken
+            connection.release(self._connection)
+            raise
+        self._heard = 0
+        self._dispatcher = Dispatcher("checkmaite-ray", self._has_ray, self._on_error)
+        self._dispatcher.call(self._watch)
+        self._dispatcher.call_later(_LOOK, self._look)
+        # Runs before Ray's own: handlers run in the reverse order of their registration.
+        atexit.register(self._at_exit)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def job(self, job_id: str) -> Job:
+        check_job_id(job_id)
+        known = self._handles.get(job_id)
+        if known is not None:
+            return known
+        with self._asked("follow", self._session, [job_id]) as answer:
+            if job_id in answer["jobs"]:
+                return self._handles.made(job_id, answer["jobs"][job_id], JobOrigin.STARTED)
+        raise JobNotFoundError(
+            f"scope {self._options.idempotency_scope!r} has no job {job_id!r}.",
+            hint="Another idempotency_scope, or another analytics store (whose ledger it is), may have it; "
+            "`checkmaite jobs list --store URI --scope SCOPE` shows what a scope has.",
+            job_id=job_id,
+        )
+
+    def jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        name: str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> JobPage:
+        check_filters(status=status, name=name, since=since, limit=limit, cursor=cursor)
+        filters = {
+            "status": None if status is None else str(JobStatus(status)),
+            "name": name,
+            "since": None if since is None else since.timestamp(),
+            "limit": limit,
+            "cursor": None if cursor is None else int(cursor),
+        }
+        with self._asked("page", self._session, filters) as answer:
+            found = [self._handles.found(job_id, what) for job_id, what in answer["jobs"].items()]
+        return JobPage(found, answer["next"])
+
+    def _submit(self, submission: Submission, *, queue_timeout: float | None = 0.0) -> Job:
+        return self._submit_all([submission], queue_timeout=queue_timeout)[0]
+
+    def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None = 0.0) -> list[Job]:
+        self._warn()
+        self._refuse_in_a_fork()
+        items = [self._item(submission) for submission in submissions]
+        deadline = None if queue_timeout is None else time.monotonic() + queue_timeout
+        jobs: list[Job | None] = [None] * len(items)
+        left = list(range(len(items)))
+        while left:
+            refused, retry_after = [], 0.0
+            with self._asked("submit", self._session, self._client, [items[n] for n in left]) as answer:
+                for position, (what, more) in zip(left, answer["answers"], strict=True):
+                    if what is None:
+                        refused.append(position)
+                        retry_after = max(retry_after, more)
+                    else:
+                        jobs[position] = self._handles.made(what["view"][0], what, JobOrigin(more))
+            left = refused
+            if left:
+                pause = retry_after if deadline is None else min(retry_after, deadline - time.monotonic())
+                if pause <= 0:
+                    raise _too_much(len(left), len(items), retry_after)
+                time.sleep(pause)  # as the registry has asked
+        return [job for job in jobs if job is not None]
+
+    def _item(self, submission: Submission) -> tuple[dict[str, Any], bytes]:
+        self._nodes.check(submission.name, submission.resources)
+        payload = submission.pickle(cloudpickle.dumps)
+        order = submission.order
+        bare = order.store.model_copy(update={"storage_options": {}})
+        demand = demand_of(submission.resources)
+        shape = f"{sorted(demand.items())} {self._overlay}"
+        fields = {
+            "job_id": order.job_id,
+            "name": submission.name,
+            "capability_id": order.capability_id,
+            "run_key": run_key(submission, overlay=self._overlay),
+            "client": self._client,
+            "submitted_at": submission.submitted_at.timestamp(),
+            "shape": _digest(shape),
+            "demand": demand,
+            "store_uri": order.store.uri,
+            "policy": asdict(self._options.policy),
+            "stored": self._options.store_submissions,
+            "force": submission.force,
+        }
+        text = order.model_copy(update={"store": bare}).model_dump_json()
+        return fields, Blob(text, self._overlay, payload).pack()
+
+    # Talking to the registry.
+
+    def _call(self, method: str, *arguments: Any) -> dict[str, Any]:
+        """One call, answered; over a restart of the registry too, for Ray then makes it again.
+
+        Raises:
+            CheckmaiteError: What the registry says is wrong.
+            ClusterUnreachableError: The cluster has gone.
+        """
+        self._refuse_if_closed()
+        self._refuse_in_a_fork()
+        if not self._connection.alive:
+            raise self._gone()
+        answer = joining.answer(getattr(self._registry, method).remote(*arguments), self._connection)
+        raise_problem(answer)
+        return answer
+
+    def _asked(self, method: str, *arguments: Any) -> contextlib.AbstractContextManager[dict[str, Any]]:
+        return self._handles.asked(lambda: self._call(method, *arguments))
+
+    def _cancel(self, job_id: str) -> bool:
+        return bool(self._call("cancel", self._client, [job_id])["answers"][0])
+
+    # What follows is run by the dispatcher.
+
+    def _watch(self) -> None:
+        self._then(self._registry.watch.remote(self._session, self._heard), self._on_news)
+
+    def _then(self, reference: Any, handle: Callable[..., None]) -> None:
+        """Have ``handle(value, error)`` called by the dispatcher once ``reference`` is there."""
+
+        def tell(future: Any) -> None:
+            error = future.exception()
+            self._dispatcher.call(handle, None if error else future.result(), error)
+
+        reference.future().add_done_callback(tell)
+
+    def _on_news(self, news: dict[str, Any] | None, error: BaseException | None) -> None:
+        if news is None:  # the registry is being restarted, or made anew
+            self._dispatcher.call_later(_WATCH_AGAIN, self._watch)
+            return
+        if "unknown" in news:
+            self._heard = 0
+            self._then(self._registry.follow.remote(self._session, self._handles.followed()), self._on_followed)
+            return
+        self._heard = news["number"]
+        for kind, *rest in news["messages"]:
+            if kind == "view":
+                self._handles.hear(rest[0], tuple(rest[1:]))
+            elif kind == "progress":
+                self._handles.hear_progress(*rest)
+            elif kind == "waits":
+                self._handles.hear_why(*rest)
+            elif kind == "maintenance":
+                self._unheeded.append((rest[0], rest[1]))
+            elif kind == "sealed":
+                self._broken = self._sealed()
+        self._watch()
+
+    def _on_followed(self, answer: dict[str, Any] | None, error: BaseException | None) -> None:
+        """A new process of the registry has been told which jobs this client has handles of."""
+        if answer is None:
+            self._dispatcher.call_later(_WATCH_AGAIN, self._watch)
+            return
+        if "problem" in answer:
+            try:
+                raise_problem(answer)
+            except CheckmaiteError as why:
+                self._broken = why
+            self._dispatcher.call_later(_WATCH_AGAIN, self._watch)
+            return
+        self._broken = None
+        for job_id, what in answer["jobs"].items():
+            self._handles.hear(job_id, tuple(what["view"][1:]))
+        self._watch()
+
+    def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
+        if not self._closed:
+            sys.excepthook(type(error), error, error.__traceback__)
+
+    def _has_ray(self) -> bool:
+        """Whether there is a Ray to call. Asked before every call: Ray would start a new one for a call without."""
+        if self._connection.alive:
+            return True
+        self._broken = self._gone()
+        return False
+
+    def _look(self) -> None:
+        self._dispatcher.call_later(_LOOK, self._look)
+
+    # What is wrong.
+
+    def _why_broken(self) -> CheckmaiteError | None:
+        if self._closed:
+            return ConfigurationError(
+                "the ray backend that this handle belongs to has been shut down here; its job may go on.",
+                hint="Call configure_job_backend(...) again, and get_job(job_id).",
+            )
+        return self._broken
+
+    def _gone(self) -> ClusterUnreachableError:
+        return ClusterUnreachableError(
+            f"this process has lost its connection to the Ray at {self._connection.target}.",
+            hint="Shut the backend down and call configure_job_backend(...) again. The history of its jobs is in the "
+            f"ledger: checkmaite jobs list --store {self.store_config.uri} --scope {self._options.idempotency_scope}",
+        )
+
+    def _sealed(self) -> ScopeSealedError:
+        return ScopeSealedError(
+            f"another cluster has taken over scope {self._options.idempotency_scope!r}, so this one's registry stopped.",
+            hint="Connect to that cluster, or take the scope back with takeover=True.",
+        )
+
+    def _refuse_in_a_fork(self) -> None:
+        if os.getpid() != self._process:
+            raise ConfigurationError(
+                "this is a fork of the process that this ray backend belongs to, where it cannot work.",
+                hint='Start the other process with multiprocessing.get_context("spawn") and configure a backend there.',
+            )
+
+    def _warn(self) -> None:
+        while self._unheeded:
+            uri, failure = self._unheeded.pop(0)
+            warnings.warn(maintenance_warning(uri, failure), stacklevel=4)
+
+    # The end.
+
+    def shutdown(self, wait: bool = True) -> None:
+        if os.getpid() != self._process:
+            self._closed = True  # in a fork: the connection is the other process's
+            return
+        if self._closed:
+            return
+        atexit.unregister(self._at_exit)
+        try:
+            if wait:
+                for job in self._handles.unfinished():
+                    job.wait()
+        finally:
+            self._leave()
+        self._warn()
+
+    def _leave(self) -> None:
+        ends = self._connection.target.kind is Kind.LOCAL and self._connection.owned and self._connection.users == 1
+        left = self._handles.unfinished()
+        if ends and left:
+            shown = ", ".join(f"{job.name} ({job.status})" for job in left[:_SHOWN])
+            more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+            sys.stderr.write(
+                f"checkmaite: {len(left)} unfinished job(s) end with the local Ray that this process started: {shown}"
+                f"{more}.\n  -> Use shutdown_job_backend(wait=True), or a cluster that goes on without this process.\n"
+            )
+        self._closed = True
+        try:
+            self._dispatcher.stop()
+            if self._connection.alive:
+                joining.leave(self._registry, self._session, self._connection, maintain=ends)
+        finally:
+            connection.release(self._connection)
+
+    def _at_exit(self) -> None:
+        with contextlib.suppress(KeyboardInterrupt):  # who will not wait for the last things need not read of them
+            self.shutdown(wait=False)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _too_much(refused: int, of: int, retry_after: float) -> BackpressureError:
+    return BackpressureError(
+        f"the registry has as many unfinished jobs as it takes; {refused} of {of} were refused.",
+        hint=f"Submit again in {retry_after:g} s, or wait for room with queue_timeout=SECONDS.",
+        retry_after=retry_after,
+    )

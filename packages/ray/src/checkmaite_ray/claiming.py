@@ -1,0 +1,52 @@
+"""Who may serve a scope: the decision before an epoch is claimed. Blocking; no Ray actor in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from checkmaite_core.errors import ScopeInUseError
+from checkmaite_ledger.writer import LedgerWriter, latest_epoch
+from checkmaite_ray.identity import is_gone
+from checkmaite_ray.settings import LedgerConfig
+from checkmaite_storage import EpochTakenError, open_object_store
+
+__all__ = ["claim"]
+
+
+def claim(config: LedgerConfig, scope: str, who: Mapping[str, Any], takeover: bool) -> tuple[LedgerWriter, bool]:
+    """Begin an epoch.
+
+    A registry of the same cluster takes over from the one before without asking: Ray runs one at a time, and the
+    seal stops one that was only taken for dead. From another cluster it takes over if that one has certainly gone.
+
+    Args:
+        config: Where the ledger is.
+        scope: Whose it is.
+        who: What to record of this registry: its cluster's identity, and its own.
+        takeover: Take it from a cluster that may be alive.
+
+    Returns:
+        The ledger, and whether the epoch before was of this cluster.
+
+    Raises:
+        ScopeInUseError: Another cluster serves the scope, or may do so.
+        StorageError: The ledger cannot be read or written.
+    """
+    objects = open_object_store(config.uri, config.storage_options)
+    while True:
+        latest = latest_epoch(objects, scope)
+        same = latest is None or latest.who.get("cluster_id") == who["cluster_id"]
+        if latest is not None and not same and not takeover:
+            verdict = is_gone(latest.who)
+            if not verdict.gone:
+                raise ScopeInUseError(
+                    f"scope {scope!r} at {config.uri} is served by another Ray cluster: {verdict.reason}.",
+                    hint=f"Connect to that one ({latest.who.get('address')}), use another idempotency_scope, or, if you "
+                    "are sure that it is to stop, pass takeover=True.",
+                )
+        try:
+            writer = LedgerWriter.claim(objects, scope, who, after=0 if latest is None else latest.number)
+        except EpochTakenError:
+            continue  # another registry was quicker: look at who that is
+        return writer, same and latest is not None

@@ -1,0 +1,119 @@
+"""How a client comes to a scope's registry: the connection to Ray, the actor, the first exchange."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import ray
+
+from checkmaite_core.errors import ClusterError, ClusterUnreachableError, ConfigurationError, ProtocolMismatchError
+from checkmaite_core.store import AnalyticsStoreConfig
+from checkmaite_ledger.writer import latest_epoch
+from checkmaite_ray.identity import local_cluster_of, placement
+from checkmaite_ray.protocol import NAMESPACE, PROTOCOL, raise_problem, registry_name
+from checkmaite_ray.registry import Registry
+from checkmaite_ray.settings import LedgerConfig, RayOptions
+from checkmaite_ray_simple import connection
+from checkmaite_ray_simple.connection import Connection
+from checkmaite_ray_simple.probe import probe
+from checkmaite_ray_simple.settings import RaySimpleOptions
+from checkmaite_storage import open_object_store
+
+__all__ = ["answer", "connect", "join", "leave"]
+
+_LOOK = 5.0
+"""Seconds that an answer may take before the cluster is asked whether it is still there."""
+_LAST = 60.0
+"""Seconds that putting the store in order may take when a local Ray ends."""
+
+
+def connect(options: RayOptions, ledger: LedgerConfig) -> Connection:
+    """Connect to the cluster; with ``address="local"`` to the one that another process has started for the scope.
+
+    Raises:
+        ClusterError: The cluster cannot be used.
+    """
+    chosen = RaySimpleOptions(
+        address=options.address, reinit=options.reinit, num_cpus=options.num_cpus, dashboard=options.dashboard
+    )
+    if options.address == "local":
+        latest = latest_epoch(open_object_store(ledger.uri, ledger.storage_options), options.idempotency_scope)
+        address = None if latest is None else local_cluster_of(latest.who)
+        if address is not None:
+            chosen = RaySimpleOptions(address=address, reinit=options.reinit)
+    # Without a runtime_env: the registry and its controllers would inherit it, and with it one client's code.
+    return connection.acquire(chosen)
+
+
+def join(options: RayOptions, ledger: LedgerConfig, store: AnalyticsStoreConfig, session: str) -> Any:
+    """Find the scope's registry, or start it, and agree with it.
+
+    Raises:
+        ScopeInUseError: Another cluster serves the scope.
+        ProtocolMismatchError: It speaks another version.
+        ConfigurationError: It keeps its ledger elsewhere.
+    """
+    scope = options.idempotency_scope
+    given = {ledger.uri: ledger.storage_options, store.uri: store.storage_options}
+    where = placement(options.registry.control_plane_resources)
+    registry = Registry.options(  # type: ignore[attr-defined]
+        name=registry_name(scope), namespace=NAMESPACE, lifetime="detached", get_if_exists=True, **where
+    ).remote(scope, ledger.model_dump_json(), options.registry.model_dump_json(), where, options.takeover, given)
+    greeting = {"protocol": PROTOCOL, "session": session, "options": given, "takeover": options.takeover}
+    said = json.loads(answer(registry.hello.remote(json.dumps(greeting)), None))
+    if said["protocol"] != PROTOCOL:
+        older = "the registry's: its image has an older" if said["protocol"] < PROTOCOL else "this client's: it has an older"
+        raise ProtocolMismatchError(
+            f"the registry of scope {scope!r} speaks version {said['protocol']} of the protocol, this client version "
+            f"{PROTOCOL}.",
+            hint=f"Update {older} checkmaite-ray.",
+        )
+    raise_problem(said)
+    if said["ledger"] != ledger.uri:
+        raise ConfigurationError(
+            f"scope {scope!r} of this cluster keeps its ledger at {said['ledger']}, and this client names {ledger.uri}.",
+            hint="Use the same analytics_store (or ledger=) as the other clients of the scope, or another "
+            "idempotency_scope.",
+        )
+    return registry
+
+
+def answer(reference: Any, connected: Connection | None) -> Any:
+    """What a call to the registry answers, however long a restart of it takes.
+
+    Raises:
+        ClusterUnreachableError: The cluster has gone meanwhile.
+        ClusterError: The registry cannot be started.
+    """
+    while True:
+        try:
+            return ray.get(reference, timeout=_LOOK)
+        except ray.exceptions.GetTimeoutError:
+            if connected is not None:
+                probe(connected.target)
+        except ray.exceptions.RayActorError as error:
+            raise ClusterError(
+                f"the scope's registry cannot be reached: {str(error).strip()}",
+                hint="Look at its log among Ray's on the head node. An image that lacks checkmaite-ray, or has another "
+                "version of it, is a usual cause.",
+            ) from error
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            raise ClusterUnreachableError(
+                f"the registry did not answer: {type(error).__name__}: {error}",
+                hint="Look whether the cluster is still there, and call configure_job_backend(...) again.",
+            ) from error
+
+
+def leave(registry: Any, session: str, connected: Connection, *, maintain: bool) -> None:
+    """Tell the registry that this client goes; if its Ray goes too, have stores put in order before."""
+    deadline = time.monotonic() + _LAST
+    reference = registry.leave.remote(session)
+    try:
+        probe(connected.target)  # a call to a cluster that has gone may never return
+        ray.get(reference, timeout=_LOOK)
+        if maintain:
+            ray.get(registry.maintain.remote(), timeout=max(0.0, deadline - time.monotonic()))
+    except (ClusterError, ray.exceptions.RayError, ConnectionError):
+        return  # it has gone, or is being restarted: it forgets clients by itself

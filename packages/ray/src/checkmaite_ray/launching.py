@@ -1,0 +1,64 @@
+"""One start of a job, as the registry hands it to a controller, and the Ray task that it becomes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from checkmaite_ray_simple.worker import run_job
+
+__all__ = ["Item", "task_of"]
+
+_LARGE = 64 * 1024
+"""Payloads of this size (bytes) and more go into Ray's object store once, and not into the task itself."""
+
+
+@dataclass(slots=True)
+class Item:
+    """What a controller needs to start a job.
+
+    Attributes:
+        job_id: The job.
+        attempt: Which start of it.
+        order: The work order (JSON), complete.
+        overlay: The runtime_env (canonical JSON).
+        demand: What it asks for, by Ray's names of resources.
+        cancel_grace_seconds: How long it may take to stop by itself.
+        retry_exceptions: Exceptions after which it is not to be settled.
+        payload: The pickled work.
+    """
+
+    job_id: str
+    attempt: int
+    order: str
+    overlay: str
+    demand: dict[str, float]
+    cancel_grace_seconds: float
+    retry_exceptions: tuple[str, ...]
+    payload: bytes
+
+    def start(self, board: Any) -> Any:
+        """Hand it to Ray; returns the reference to what the worker will answer.
+
+        Raises:
+            ValueError: Ray does not take the demand or the overlay.
+        """
+        function = run_job.options(**task_of(self.demand, self.overlay))
+        payload: Any = ray.put(self.payload) if len(self.payload) >= _LARGE else self.payload
+        return function.remote(self.order, payload, self.attempt, board, self.retry_exceptions)
+
+
+def task_of(demand: dict[str, float], overlay: str) -> dict[str, Any]:
+    """A demand and an overlay as options of a Ray task."""
+    custom = {name: amount for name, amount in demand.items() if name not in ("CPU", "GPU", "memory")}
+    options: dict[str, Any] = {"num_cpus": demand.get("CPU", 0), "num_gpus": demand.get("GPU", 0), "max_retries": 0}
+    if "memory" in demand:
+        options["memory"] = demand["memory"]
+    if custom:
+        options["resources"] = custom
+    # Given explicitly, even if empty: a task would otherwise inherit what its owner has.
+    options["runtime_env"] = json.loads(overlay)
+    return options

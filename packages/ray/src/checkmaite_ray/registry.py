@@ -1,0 +1,221 @@
+"""The registry: one detached actor for each scope. A thin shell around :class:`checkmaite_ray.reign.Reign`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from typing import Any
+
+import ray
+
+from checkmaite_core.errors import CheckmaiteError, ClusterError, ScopeInUseError, ScopeSealedError, StorageError
+from checkmaite_ray.claiming import claim
+from checkmaite_ray.identity import cluster_identity
+from checkmaite_ray.listing import page_of_records
+from checkmaite_ray.protocol import PROTOCOL, problem
+from checkmaite_ray.reign import Reign
+from checkmaite_ray.sessions import Sessions
+from checkmaite_ray.settings import LedgerConfig, RegistrySettings
+from checkmaite_storage import SealedError
+
+__all__ = ["Registry"]
+
+_AGAIN = 1.0
+"""Seconds after which a registry whose ledger failed tries to go on."""
+
+
+# Calls in flight when its process dies are made again once it is back, and all of them may be: accepting is idempotent
+# by the job id that the client made, the others by nature.
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=100_000)
+class Registry:
+    """Accepts jobs, keeps their history, has them run, and tells clients.
+
+    Args:
+        scope: Whose jobs.
+        ledger: A :class:`LedgerConfig` as JSON.
+        settings: A :class:`RegistrySettings` as JSON.
+        placement: Ray options that say where controllers run.
+        takeover: Take the scope over from a cluster that may be alive.
+        options: Storage options by store URI.
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        ledger: str,
+        settings: str,
+        placement: dict[str, Any],
+        takeover: bool,
+        options: dict[str, dict[str, Any]],
+    ) -> None:
+        self._scope = scope
+        self._ledger_config = LedgerConfig.model_validate_json(ledger)
+        self._settings = RegistrySettings.model_validate_json(settings)
+        self._placement = placement
+        self._takeover = takeover
+        self._options = options
+        self._sessions = Sessions()
+        self._reign: Reign | None = None
+        self._problem: CheckmaiteError | None = None
+        self._identity = cluster_identity().as_json()
+        self._incarnation = os.urandom(8).hex()
+        self._starting = asyncio.get_running_loop().create_task(self._start())
+
+    async def hello(self, document: str) -> str:
+        """The first call of every client. Its form never changes: a JSON object in, a JSON object out.
+
+        In: ``protocol``, ``session``, ``options`` (storage options by store URI), ``takeover``. Out: ``protocol``,
+        and either ``problem`` or who this registry is.
+        """
+        given = json.loads(document)
+        if given["protocol"] != PROTOCOL:
+            return json.dumps({"protocol": PROTOCOL})
+        self._options.update({uri: options for uri, options in given["options"].items() if options})
+        if given.get("takeover"):
+            self._takeover = True
+            if self._problem is not None and self._starting.done():
+                self._starting = asyncio.get_running_loop().create_task(self._start())
+        elif isinstance(self._problem, ScopeInUseError | ScopeSealedError) and self._starting.done():
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+        await asyncio.shield(self._starting)
+        if self._reign is None:
+            return json.dumps({"protocol": PROTOCOL, "problem": problem(self._why())})
+        self._sessions.follow(given["session"], ())
+        return json.dumps(
+            {
+                "protocol": PROTOCOL,
+                "incarnation": self._incarnation,
+                "ledger": self._ledger_config.uri,
+                "pid": os.getpid(),
+            }
+        )
+
+    async def submit(self, session: str, client: str, items: list[tuple[dict[str, Any], bytes]]) -> dict[str, Any]:
+        """Accept work (see :meth:`Reign.submit`)."""
+        try:
+            return {"answers": await (await self._serving()).submit(session, client, items)}
+        except CheckmaiteError as error:
+            return {"problem": problem(self._explained(error))}
+
+    async def cancel(self, client: str, job_ids: list[str]) -> dict[str, Any]:
+        """Ask for jobs to be stopped."""
+        try:
+            return {"answers": await (await self._serving()).cancel(client, job_ids)}
+        except CheckmaiteError as error:
+            return {"problem": problem(self._explained(error))}
+
+    async def follow(self, session: str, job_ids: list[str]) -> dict[str, Any]:
+        """Tell a client of these jobs from now on; what they are now, by id, without those that are not known."""
+        try:
+            reign = await self._serving()
+        except CheckmaiteError as error:
+            return {"problem": problem(error)}
+        found = {job_id: reign.describe(job_id) for job_id in job_ids}
+        known = {job_id: what for job_id, what in found.items() if what is not None}
+        self._sessions.follow(session, [job_id for job_id in known if not reign.published[job_id].ended])
+        return {"jobs": known}
+
+    async def page(self, session: str, filters: dict[str, Any]) -> dict[str, Any]:
+        """Jobs, newest first."""
+        try:
+            reign = await self._serving()
+        except CheckmaiteError as error:
+            return {"problem": problem(error)}
+        records, cursor = page_of_records(reign.published, **filters)
+        self._sessions.follow(session, [record.job_id for record in records if not record.ended])
+        return {"jobs": {record.job_id: reign.describe(record.job_id) for record in records}, "next": cursor}
+
+    async def watch(self, session: str, heard: int) -> dict[str, Any]:
+        """Wait for news of a client's jobs."""
+        answer = await self._sessions.watch(session, heard)
+        if self._problem is not None and self._reign is None:
+            return {**answer, "problem": problem(self._why())}
+        return answer
+
+    async def maintain(self) -> dict[str, str]:
+        """Put stores in order; returns what stood in the way, by store."""
+        if self._reign is None:
+            return {}
+        return await self._reign.put_stores_in_order()
+
+    async def leave(self, session: str) -> None:
+        """A client goes."""
+        self._sessions.close(session)
+
+    async def about(self) -> dict[str, Any]:
+        """What this process is and does, for operators and tests."""
+        reign = self._reign
+        return {
+            "pid": os.getpid(),
+            "incarnation": self._incarnation,
+            "jobs": 0 if reign is None else len(reign.published),
+            "unfinished": 0 if reign is None else reign.directory.unfinished,
+            "sessions": len(self._sessions),
+            "problem": None if self._problem is None else str(self._problem),
+        }
+
+    # Reigns.
+
+    async def _serving(self) -> Reign:
+        if not self._starting.done():
+            await asyncio.shield(self._starting)
+        if self._reign is None:
+            raise self._why()
+        return self._reign
+
+    def _why(self) -> CheckmaiteError:
+        return self._problem or ClusterError("the registry has not started.", hint="Try again.")
+
+    def _explained(self, error: CheckmaiteError) -> CheckmaiteError:
+        return self._sealed(error) if isinstance(error, SealedError) else error
+
+    def _sealed(self, error: Exception) -> ScopeSealedError:
+        return ScopeSealedError(
+            f"the registry of scope {self._scope!r} on this cluster has been superseded, and stopped: {error}",
+            hint="Connect to the cluster that serves the scope now, or take it back with takeover=True.",
+        )
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        who = {**self._identity, "incarnation": self._incarnation, "pid": os.getpid(), "at": time.time()}
+        try:
+            ledger, same = await loop.run_in_executor(
+                None, claim, self._ledger_config, self._scope, who, self._takeover
+            )
+        except CheckmaiteError as error:
+            self._problem = error
+            if not isinstance(error, ScopeInUseError):
+                self._try_again()
+            return
+        self._takeover = False
+        self._problem = None
+        self._reign = Reign(
+            self._scope, ledger, self._settings, self._placement, self._sessions, self._options, self._on_end
+        )
+        await self._reign.begin(same_cluster=same)
+
+    def _on_end(self, error: Exception) -> None:
+        reign, self._reign = self._reign, None
+        if isinstance(error, SealedError):
+            self._problem = self._sealed(error)
+            if reign is not None:
+                reign.roster.stop()
+            self._sessions.tell_all(("sealed",))
+            return
+        if isinstance(error, CheckmaiteError):
+            self._problem = error
+        else:
+            self._problem = StorageError(
+                f"the ledger of scope {self._scope!r} failed: {type(error).__name__}: {error}",
+                hint="The registry tries to go on; see its log among Ray's.",
+            )
+        self._try_again()
+
+    def _try_again(self) -> None:
+        asyncio.get_running_loop().call_later(_AGAIN, self._start_again)
+
+    def _start_again(self) -> None:
+        if self._starting.done() and self._reign is None:
+            self._starting = asyncio.get_running_loop().create_task(self._start())

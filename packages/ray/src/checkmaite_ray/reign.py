@@ -1,0 +1,378 @@
+"""One epoch of a scope: the job directory made durable, shared with clients, and acted on through controllers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+from checkmaite_core.errors import CheckmaiteError, StorageError
+from checkmaite_core.failure import FailureKind, FailureRecord
+from checkmaite_core.job import JobStatus
+from checkmaite_ledger import JobRecord
+from checkmaite_ledger.directory import (
+    Action,
+    AttemptEnd,
+    Cancel,
+    Cause,
+    Change,
+    Decision,
+    Directory,
+    Launch,
+    Limits,
+    Request,
+    Settle,
+)
+from checkmaite_ledger.events import Ended, Policy, Started
+from checkmaite_ledger.writer import LedgerWriter
+from checkmaite_ray.committer import Committer
+from checkmaite_ray.launching import Item
+from checkmaite_ray.protocol import Blob, wire_view, with_storage_options
+from checkmaite_ray.roster import Roster, by_slot
+from checkmaite_ray.sessions import Sessions
+from checkmaite_ray.settings import RegistrySettings
+from checkmaite_ray.submissions import Submissions
+from checkmaite_ray.upkeep import Upkeep
+
+__all__ = ["Reign"]
+
+
+class Reign:
+    """What a registry does from the claim of an epoch until it loses it, or the ledger fails. On one event loop.
+
+    Args:
+        scope: Whose jobs.
+        ledger: Claimed, with what had happened before.
+        same_cluster: Whether the epoch before belonged to this cluster.
+        settings: How the registry works.
+        placement: Ray options that say where controllers run.
+        sessions: The clients.
+        options: Storage options by store URI, as clients have given them.
+        on_end: Called once, with what ended it: ``SealedError`` if another registry has taken over, else what the
+            ledger raised.
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        ledger: LedgerWriter,
+        settings: RegistrySettings,
+        placement: dict[str, Any],
+        sessions: Sessions,
+        options: dict[str, dict[str, Any]],
+        on_end: Callable[[Exception], None],
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._sessions = sessions
+        self._options = options
+        self._on_end = on_end
+        self._appending = ThreadPoolExecutor(1, "ledger-append")
+        self._reading = ThreadPoolExecutor(4, "ledger-read")
+        self.directory = Directory(
+            Limits(settings.max_unfinished, settings.window, settings.retry_after_seconds)
+        )
+        self.published: dict[str, JobRecord] = {}
+        self._submissions = Submissions(ledger.submission, self._reading)
+        self._committer = Committer(ledger.append, self._appending, self._publish, self._act, self._end)
+        self._upkeep = Upkeep(self, settings)
+        self.number = ledger.number
+        self.problem: str | None = None
+        self.roster = Roster(
+            scope,
+            settings.controllers,
+            placement,
+            ledger.epoch.number,
+            on_up=self._on_up,
+            on_down=self._on_down,
+            on_messages=self._on_messages,
+            on_fenced=self._on_fenced,
+            on_problem=self._on_problem,
+            on_resume=self._dispatch,
+        )
+        self._work: set[asyncio.Task[None]] = set()
+        self._ended = False
+
+    async def begin(self, *, same_cluster: bool) -> None:
+        """Take up the work that there is."""
+        records = self._ledger.take_records()
+        self.directory.restore(records)
+        self.published = {record.job_id: record for record in records}
+        self._commit(self.directory.reign(same_cluster=same_cluster, now=time.time()))
+        if same_cluster:
+            await self.roster.find()
+            for slot, incarnation in sorted({(r.slot, r.incarnation) for r in records if r.slot and not r.ended}):
+                if not self.roster.has(slot, incarnation):
+                    self._on_down(slot, incarnation)
+        self._dispatch()
+        self._spawn(self._upkeep.run())
+
+    # What clients ask.
+
+    async def submit(self, session: str, client: str, items: Sequence[tuple[dict[str, Any], bytes]]) -> list[Any]:
+        """Accept work; each item is a request's fields and its packed blob.
+
+        Returns:
+            For each: ``(record as seen by clients, origin)``, or ``(None, seconds)`` if it was refused.
+        """
+        requests = [_request(fields) for fields, _ in items]
+        now = time.time()
+        decision, answers = self.directory.submit(requests, now=now)
+        stored = {}
+        for request, (_, data), answer in zip(requests, items, answers, strict=True):
+            if answer.record is not None and answer.record.job_id == request.job_id and not answer.record.ended:
+                self._submissions.keep(request.job_id, data, pinned=not request.stored)
+                stored[request.job_id] = data if request.stored else _order_alone(data)
+        self._sessions.follow(session, [a.record.job_id for a in answers if a.record is not None])
+        done = self._committer.add(decision, {c.record.job_id: stored[c.record.job_id] for c in decision.changes if c.record.job_id in stored})
+        self._dispatch()
+        await asyncio.shield(done)
+        return [
+            (None, answer.retry_after) if answer.record is None else (self.describe(answer.record.job_id), str(answer.origin))
+            for answer in answers
+        ]
+
+    async def cancel(self, client: str, job_ids: Sequence[str]) -> list[bool | None]:
+        """Ask for jobs to be stopped (see :meth:`Directory.cancel`)."""
+        decision, answers = self.directory.cancel(job_ids, client=client, now=time.time())
+        done = self._commit(decision)
+        self._dispatch()
+        await asyncio.shield(done)
+        return answers
+
+    def describe(self, job_id: str) -> dict[str, Any] | None:
+        """What a client is told of a job that it meets for the first time."""
+        record = self.published.get(job_id)
+        if record is None:
+            return None
+        return {
+            "name": record.name,
+            "submitted_at": record.submitted_at,
+            "view": wire_view(record),
+            "waits": self._upkeep.reasons.get(job_id),
+        }
+
+    def stop(self) -> None:
+        """End everything that is of this epoch; its controllers too."""
+        self._close()
+        self.roster.stop()
+
+    # What is durable.
+
+    def _commit(self, decision: Decision, *, lazy: bool = False) -> asyncio.Future[None]:
+        return self._committer.add(decision, lazy=lazy)
+
+    def _publish(self, changes: Sequence[Change], number: int) -> None:
+        self.number = number
+        for change in changes:
+            record, event = change.record, change.event
+            before = self.published.get(record.job_id)
+            self.published[record.job_id] = record
+            if isinstance(event, Ended):
+                self._upkeep.ended(record, self._submissions.at_hand(record.job_id))
+                self._submissions.drop(record.job_id)
+            if isinstance(event, Ended | Started) and before is not None and before.attempt:
+                attempt = before.attempt if isinstance(event, Started) else record.attempt
+                self.roster.forget(before.slot, before.incarnation, record.job_id, attempt)
+            if before is None or before.status is not record.status:
+                self._sessions.tell(record.job_id, ("view", *wire_view(record)), last=record.ended)
+
+    def _end(self, error: Exception) -> None:
+        if not self._ended:
+            self._close()
+            self._on_end(error)
+
+    def _close(self) -> None:
+        self._ended = True
+        self._committer.stop()
+        self.roster.leave()
+        for task in self._work:
+            task.cancel()
+        self._appending.shutdown(wait=False)
+        self._reading.shutdown(wait=False)
+
+    # What controllers say.
+
+    def _on_up(self, slot: str, incarnation: str, holding: list[tuple[str, int]]) -> None:
+        self._commit(self.directory.controller_up(slot, incarnation, holding, now=time.time()))
+        self._dispatch()
+
+    def _on_down(self, slot: str, incarnation: str) -> None:
+        self._commit(self.directory.controller_down(slot, incarnation, now=time.time()))
+        self._dispatch()
+
+    def _on_fenced(self) -> None:
+        # A later registry of this cluster has spoken to the controllers; the next append will find its seal.
+        self._end(StorageError("a later registry of this scope commands the controllers.", hint="Connect again."))
+
+    def _on_problem(self, problem: str | None) -> None:
+        self.problem = problem
+
+    def _on_messages(self, slot: str, messages: Sequence[tuple[Any, ...]]) -> None:
+        ended = False
+        for kind, job_id, *rest in messages:
+            if kind == "ended":
+                attempt, outcome, failure, cause, begun = rest
+                end = AttemptEnd(
+                    outcome,
+                    None if failure is None else FailureRecord.model_validate_json(failure),
+                    None if cause is None else Cause(cause),
+                    begun,
+                )
+                self._commit(self.directory.attempt_ended(job_id, attempt, end, now=time.time()))
+                ended = True
+            elif kind == "settled":
+                self._commit(self.directory.settled(job_id, rest[0], now=time.time()))
+                ended = True
+            elif kind == "began":
+                attempt, at, place = rest
+                decision = self.directory.began(job_id, attempt, at=at or time.time(), place=place)
+                self._commit(decision, lazy=True)
+                for change in decision.changes:  # it is informative: clients need not wait until it is durable
+                    self._sessions.tell(job_id, ("view", *wire_view(change.record)))
+            elif kind == "progress":
+                self._sessions.tell(job_id, ("progress", job_id, rest[1]))
+        if ended:
+            self._dispatch()
+
+    # What is to be done.
+
+    def _dispatch(self) -> None:
+        if self._ended:
+            return
+        if self.directory.unfinished:
+            self.roster.ensure()
+        decision = self.directory.dispatch(now=time.time())
+        if decision.changes or decision.actions:
+            self._commit(decision)
+
+    def _act(self, actions: Sequence[Action]) -> None:
+        launches, cancels, settles = [], [], []
+        for action in actions:
+            if isinstance(action, Cancel):
+                cancels.append((action.slot, (action.job_id, action.attempt)))
+                continue
+            data = self._submissions.at_hand(action.job_id)
+            if data is None:
+                self._spawn(self._act_later(action))
+            elif isinstance(action, Launch):
+                launches.append((action.slot, self._item(action, data)))
+            else:
+                settles.append((action.slot, self._settlement(action, data)))
+        for slot, items in by_slot(launches).items():
+            self.roster.launch(slot, [item for item in items if item is not None])
+        for slot, jobs in by_slot(cancels).items():
+            self.roster.cancel(slot, jobs)
+        for slot, jobs in by_slot(settles).items():
+            self.roster.settle(slot, jobs)
+
+    async def _act_later(self, action: Launch | Settle) -> None:
+        try:
+            data = await self._submissions.get(action.job_id)
+        except CheckmaiteError as error:
+            self._unreadable(action, error)
+            return
+        if isinstance(action, Launch):
+            item = self._item(action, data)
+            if item is not None:
+                self.roster.launch(action.slot, [item])
+        else:
+            self.roster.settle(action.slot, [self._settlement(action, data)])
+
+    def _unreadable(self, action: Launch | Settle, error: CheckmaiteError) -> None:
+        failure = FailureRecord.from_exception(error, FailureKind.LOST, attempts=1)
+        record = self.directory.jobs[action.job_id]
+        end = AttemptEnd(failure=failure, begun=record.attempt > 1)
+        self._commit(self.directory.attempt_ended(action.job_id, record.attempt, end, now=time.time()))
+
+    def _item(self, action: Launch, data: bytes) -> Item | None:
+        record = self.directory.jobs[action.job_id]
+        if record.ended or record.attempt != action.attempt:
+            return None
+        blob = Blob.unpack(data)
+        if not blob.payload:
+            self._unreadable(
+                action,
+                StorageError(
+                    f"what job {record.job_id} ({record.name}) needs to be started was not kept "
+                    "(store_submissions=False), and its registry had to start anew.",
+                    hint="Submit it again; with store_submissions=True waiting jobs survive their registry.",
+                ),
+            )
+            return None
+        return Item(
+            job_id=record.job_id,
+            attempt=record.attempt,
+            order=self.complete(blob.order, record.store_uri),
+            overlay=blob.overlay,
+            demand=record.demand,
+            cancel_grace_seconds=record.policy.cancel_grace_seconds,
+            retry_exceptions=_retried(record),
+            payload=blob.payload,
+        )
+
+    def _settlement(self, action: Settle, data: bytes) -> tuple[str, str, str, str]:
+        record = self.directory.jobs[action.job_id]
+        blob = Blob.unpack(data)
+        order = self.complete(blob.order, record.store_uri)
+        return (record.job_id, order, blob.overlay, action.failure.model_dump_json())
+
+    def complete(self, order: str, store_uri: str) -> str:
+        """A work order with the storage options of its store."""
+        return with_storage_options(order, self._options.get(store_uri, {}))
+
+    async def shorten_ledger(self) -> None:
+        """Write a snapshot and remove what it makes needless, if it is time."""
+        records, number = list(self.published.values()), self.number
+        await asyncio.get_running_loop().run_in_executor(self._reading, self._ledger.maintain, records, number)
+
+    def waiting_jobs(self, patience: float) -> list[tuple[JobRecord, bool]]:
+        """Followed jobs that have waited for at least ``patience`` seconds, and whether they are still queued here."""
+        before = time.time() - patience
+        followed = (self.directory.jobs[job_id] for job_id in self._sessions.followed_jobs())
+        return [
+            (record, not record.started_at)
+            for record in followed
+            if record.status is JobStatus.PENDING and (record.started_at or record.accepted_at) <= before
+        ]
+
+    def tell_why(self, job_id: str, reason: str) -> None:
+        """Tell clients what a job waits for."""
+        self._sessions.tell(job_id, ("waits", job_id, reason))
+
+    def warn(self, uri: str, failure: str) -> None:
+        """Tell clients that a store was not put in order."""
+        self._sessions.tell_all(("maintenance", uri, failure))
+
+    async def put_stores_in_order(self) -> dict[str, str]:
+        """Have every store that jobs wrote to put in order now; returns what stood in the way, by store."""
+        return await self._upkeep.put_stores_in_order()
+
+    def prune(self) -> None:
+        """Forget clients that have gone."""
+        self._sessions.prune()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+
+def _request(fields: dict[str, Any]) -> Request:
+    return Request(**{**fields, "policy": Policy(**fields["policy"])})
+
+
+def _order_alone(data: bytes) -> bytes:
+    blob = Blob.unpack(data)
+    return Blob(blob.order, "{}", b"").pack()
+
+
+def _retried(record: JobRecord) -> tuple[str, ...]:
+    """The exceptions after which the job would be run again; none once it has been, as often as it may."""
+    left = record.policy.exception_retries - Counter(record.causes)[Cause.RAISED]
+    return record.policy.retry_exceptions if left > 0 else ()

@@ -1,0 +1,149 @@
+"""The backend's options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+from checkmaite_ledger import Policy
+
+__all__ = ["LedgerConfig", "RayOptions", "RegistrySettings"]
+
+_SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+_Count = Annotated[int, Field(ge=0)]
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class LedgerConfig(BaseModel):
+    """Where the history of jobs is kept, if not under the analytics store's location.
+
+    Attributes:
+        uri: A folder or an object-store prefix.
+        storage_options: Passed on to the storage connector as they are; never logged, stored or shown.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    uri: str = Field(min_length=1)
+    storage_options: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
+
+
+class RegistrySettings(BaseModel):
+    """How a scope's registry works. Those of the client that starts the registry count; others join it as it is.
+
+    Attributes:
+        controllers: How many controllers own the running tasks.
+        window: How many jobs that ask for the same are handed to controllers at a time; the others wait in the
+            registry, where one costs a record.
+        max_unfinished: How many jobs may wait and run; further ones are refused with ``BackpressureError``.
+        retry_after_seconds: What a refused client is told to wait.
+        idle_seconds: How long controllers stay when there is nothing to do.
+        control_plane_resources: Ray resources that the node of the registry and its controllers must have, such as
+            ``{"control": 0.001}``; the head node if empty.
+        maintain_after: After so many jobs that stored results, a worker puts the store in order, and once more when
+            there is nothing left to do. 0 turns both off.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    controllers: Annotated[int, Field(ge=1, le=16)] = 2
+    window: Annotated[int, Field(ge=1)] = 64
+    max_unfinished: Annotated[int, Field(ge=1)] = 100_000
+    retry_after_seconds: _Seconds = 1.0
+    idle_seconds: _Seconds = 60.0
+    control_plane_resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    maintain_after: _Count = 500
+
+
+class RayOptions(BaseModel):
+    """How to reach Ray, whose jobs they are, and how to treat them there.
+
+    Attributes:
+        idempotency_scope: A stable name for a workspace or an experiment. Clients with the same scope, on the same
+            cluster, share jobs: equal work is started once.
+        address: ``local`` starts a Ray that ends with this process, or joins the one that another process of this
+            machine has started for the scope; ``auto`` finds a running one as Ray does; ``host:port`` is a cluster's
+            GCS port; ``ray://host:port`` its client port.
+        runtime_env: Ray's overlay for the workers of this client's jobs: ``env_vars``, ``working_dir``,
+            ``py_modules``, ``pip`` ...
+        ledger: Where the history is kept; under the analytics store's location if left out.
+        max_retries: How many times a job is started again after its worker was lost. A lost node or controller
+            does not count.
+        oom_retries: How many times it is started again after its worker was killed for memory.
+        retry_exceptions: Names of exceptions after which its code is run again, such as ``ConnectionError``.
+        exception_retries: How many times that is done.
+        cancel_grace_seconds: How long a cancelled job that is running may take to stop by itself.
+        on_cluster_loss: What becomes of unfinished jobs whose cluster has gone, when another one takes over the
+            scope: ``fail`` ends them with ``JobLostError``, ``resubmit`` starts them there.
+        store_submissions: Keep what a job needs to be started in the ledger until it has ended. Without it, jobs
+            that wait are lost with their registry, and none can be resubmitted.
+        takeover: Take the scope over from another cluster that may still be alive.
+        registry: How the scope's registry works, if this client starts it.
+        reinit: Leave the Ray that this process is connected to and connect anew; refused while it has our backends.
+        num_cpus: CPUs that a local Ray offers; all of the machine's if left out. Only with ``address="local"``.
+        dashboard: Start Ray's dashboard. Only with ``address="local"``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    idempotency_scope: str
+    address: str = Field(default="local", min_length=1)
+    # It may hold secrets in env_vars, so it is shown nowhere.
+    runtime_env: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
+    ledger: LedgerConfig | None = None
+    max_retries: _Count = 2
+    oom_retries: _Count = 1
+    retry_exceptions: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    exception_retries: _Count = 2
+    cancel_grace_seconds: _Seconds = 5.0
+    on_cluster_loss: Literal["fail", "resubmit"] = "fail"
+    store_submissions: bool = True
+    takeover: bool = False
+    registry: RegistrySettings = RegistrySettings()
+    reinit: bool = False
+    num_cpus: Annotated[int, Field(ge=1)] | None = None
+    dashboard: bool = False
+
+    explained: ClassVar[Mapping[str, str]] = {
+        "namespace": "the registry and its controllers lie in the Ray namespace 'checkmaite'; leave it out.",
+        "scope": "it is called idempotency_scope.",
+        "num_gpus": "A local Ray offers the machine's GPUs by itself; set CUDA_VISIBLE_DEVICES to offer fewer. What a "
+        "job asks for goes into submit_capability(resources={'num_gpus': 1}).",
+        "resources": "What a job asks for goes into submit_capability(resources={...}); where the registry runs is "
+        "registry={'control_plane_resources': {...}}.",
+        "control_plane_resources": "it belongs to registry={'control_plane_resources': {...}}.",
+        "log_to_driver": "What workers print stays in Ray's logs; job.failure.traceback has what a failure needs.",
+    }
+
+    @field_validator("idempotency_scope")
+    @classmethod
+    def _a_key(cls, scope: str) -> str:
+        if not _SCOPE.match(scope) or ".." in scope:
+            raise ValueError(
+                "use 1 to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit, such as 'team-a.nightly'"
+            )
+        return scope
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in ("num_cpus", "dashboard"):
+            if getattr(self, name) and self.address != "local":
+                raise ValueError(f"{name} is for address='local'; a running cluster has its own")
+        if self.on_cluster_loss == "resubmit" and not self.store_submissions:
+            raise ValueError("on_cluster_loss='resubmit' needs store_submissions=True: what is not kept cannot be resubmitted")
+        return self
+
+    @property
+    def policy(self) -> Policy:
+        """How this client's jobs are to be treated."""
+        return Policy(
+            max_retries=self.max_retries,
+            oom_retries=self.oom_retries,
+            exception_retries=self.exception_retries,
+            retry_exceptions=self.retry_exceptions,
+            cancel_grace_seconds=self.cancel_grace_seconds,
+            on_cluster_loss=self.on_cluster_loss,
+        )

@@ -1,0 +1,184 @@
+"""Handles of jobs that live in the cluster, not in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from checkmaite_core.job import JobOrigin, JobStatus, Progress
+from checkmaite_core.outcome import Outcome
+from checkmaite_core.tracking import TrackedJob
+
+if TYPE_CHECKING:
+    from checkmaite_core.errors import CheckmaiteError
+
+__all__ = ["Handles", "SharedJob"]
+
+_LONGEST_BLOCK = 0.5
+"""Seconds that a wait blocks in one go, before it looks whether the connection is still there."""
+
+
+class SharedJob(TrackedJob):
+    """One client's handle of a job. What it shows is what the registry has said; waiting asks nobody.
+
+    Args:
+        job_id: Its id.
+        name: A name for people.
+        created_at: When it was submitted (UTC).
+        origin: How the submission that returned it came by the job.
+        cancel: Asks the registry to stop it, and returns what that says.
+        broken: Why nothing will be heard of it any more; None while that is not so.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        name: str,
+        created_at: datetime,
+        origin: JobOrigin,
+        cancel: Callable[[str], bool],
+        broken: Callable[[], CheckmaiteError | None],
+    ) -> None:
+        super().__init__(job_id, name, created_at, lambda _: None)
+        self.origin = origin
+        self._ask = cancel
+        self._broken = broken
+
+    def cancel(self) -> bool:
+        if self.view().status.is_terminal:
+            return False
+        return self._ask(self.job_id)
+
+    def wait(self, timeout: float | None = None) -> JobStatus:
+        """Wait for the end (see :meth:`checkmaite_core.Job.wait`).
+
+        Raises:
+            ConfigurationError: The timeout is not a number, or the backend has been shut down here.
+            ClusterError: The connection to the cluster has gone; the job may go on.
+        """
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float | None):
+            return super().wait(timeout)  # which says what is wrong with it
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = _LONGEST_BLOCK if end is None else min(_LONGEST_BLOCK, end - time.monotonic())
+            status = super().wait(left if timeout is None or left > 0 else 0)
+            if status.is_terminal or (end is not None and time.monotonic() >= end):
+                return status
+            error = self._broken()
+            if error is not None:
+                raise error
+
+    def hear(self, view: tuple[Any, ...]) -> None:
+        """What the registry says of it: status, began, ended (POSIX seconds), outcome (JSON)."""
+        status, began, _, outcome = view
+        if outcome:
+            self.finish(Outcome.model_validate_json(outcome))
+        elif status == JobStatus.RUNNING and began is not None:
+            self.mark_running(datetime.fromtimestamp(began, UTC))
+
+    def hear_progress(self, progress: tuple[int, int | None, str]) -> None:
+        """How far its code is."""
+        if self.view().status is JobStatus.RUNNING:
+            self.set_progress(Progress(*progress))
+
+
+class Handles:
+    """A client's handles of jobs that have not ended, and the news that came before them. Safe from any thread.
+
+    News and the answer that a handle is made from travel apart, so news can come first: while a call is under way,
+    news of jobs without a handle is kept for it.
+
+    Args:
+        cancel: As for :class:`SharedJob`.
+        broken: As for :class:`SharedJob`.
+    """
+
+    def __init__(self, cancel: Callable[[str], bool], broken: Callable[[], CheckmaiteError | None]) -> None:
+        self._cancel = cancel
+        self._broken = broken
+        self._lock = threading.RLock()
+        self._jobs: dict[str, list[SharedJob]] = {}
+        self._calls = 0
+        self._early: dict[str, tuple[Any, ...]] = {}
+
+    @contextlib.contextmanager
+    def asked(self, call: Callable[[], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """A call under way, whose answer handles are made from inside the block."""
+        with self._lock:
+            self._calls += 1
+        try:
+            yield call()
+        finally:
+            with self._lock:
+                self._calls -= 1
+                if not self._calls:
+                    self._early.clear()
+
+    def get(self, job_id: str) -> SharedJob | None:
+        """A handle of this job that there is already."""
+        with self._lock:
+            return self._jobs.get(job_id, [None])[0]
+
+    def found(self, job_id: str, what: dict[str, Any]) -> SharedJob:
+        """A handle of a job that was looked up."""
+        with self._lock:
+            known = self.get(job_id)
+            if known is None:
+                return self.made(job_id, what, JobOrigin.STARTED)
+        known.hear(tuple(what["view"][1:]))
+        return known
+
+    def made(self, job_id: str, what: dict[str, Any], origin: JobOrigin) -> SharedJob:
+        """A new handle, of what the registry has answered."""
+        created = datetime.fromtimestamp(what["submitted_at"], UTC)
+        job = SharedJob(job_id, what["name"], created, origin, self._cancel, self._broken)
+        if what["waits"]:
+            job.mark_pending(what["waits"])
+        job.hear(tuple(what["view"][1:]))
+        with self._lock:
+            early = self._early.get(job_id)
+            if early is not None:
+                job.hear(early)
+            if not job.view().status.is_terminal:
+                self._jobs.setdefault(job_id, []).append(job)
+        return job
+
+    def unfinished(self) -> list[SharedJob]:
+        """One handle of each job that has not ended."""
+        with self._lock:
+            return [jobs[0] for jobs in self._jobs.values()]
+
+    def followed(self) -> list[str]:
+        """Ids of the jobs that have not ended."""
+        with self._lock:
+            return list(self._jobs)
+
+    def hear(self, job_id: str, view: tuple[Any, ...]) -> None:
+        """News of a job."""
+        with self._lock:
+            if self._calls and job_id not in self._jobs:
+                self._early[job_id] = view
+            ended = bool(view[3])
+            jobs = self._jobs.pop(job_id, []) if ended else list(self._jobs.get(job_id, ()))
+            if ended and self._calls:
+                self._early[job_id] = view
+        for job in jobs:
+            job.hear(view)
+
+    def hear_progress(self, job_id: str, progress: tuple[int, int | None, str]) -> None:
+        """How far a job is."""
+        with self._lock:
+            jobs = list(self._jobs.get(job_id, ()))
+        for job in jobs:
+            job.hear_progress(progress)
+
+    def hear_why(self, job_id: str, reason: str) -> None:
+        """What a job waits for."""
+        with self._lock:
+            jobs = list(self._jobs.get(job_id, ()))
+        for job in jobs:
+            job.mark_pending(reason)

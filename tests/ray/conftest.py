@@ -1,0 +1,81 @@
+"""Clients of the ray backend on a local Ray and on clusters; each test module has one Ray."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray_fixtures import Cluster, cluster, own_folders, travelling_code, until, work
+
+from checkmaite_core import JobBackend, configure_job_backend
+from checkmaite_ray.protocol import NAMESPACE, registry_name
+
+__all__ = ["Cluster", "cluster", "own_folders", "travelling_code", "until", "work"]
+
+GRACE = 1.0
+
+
+@pytest.fixture
+def scope() -> str:
+    """A scope of the test's own."""
+    return f"scope-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {"backend": "parquet", "uri": str(tmp_path_factory.mktemp("results") / "store")}
+
+
+@pytest.fixture(scope="module")
+def local(store: dict[str, str]) -> Iterator[JobBackend]:
+    """A client with a local Ray of two CPUs."""
+    with configure_job_backend(
+        "ray",
+        address="local",
+        idempotency_scope="shared",
+        analytics_store=store,
+        num_cpus=2,
+        cancel_grace_seconds=GRACE,
+        max_retries=1,
+    ) as backend:
+        yield backend
+
+
+@pytest.fixture
+def connect(store: dict[str, str], scope: str) -> Iterator[Callable[..., JobBackend]]:
+    """Open backends on the test's scope, and leave none behind."""
+    opened: list[JobBackend] = []
+
+    def connect(address: str, **options: Any) -> JobBackend:
+        given = {"cancel_grace_seconds": GRACE, "max_retries": 1, "idempotency_scope": scope, **options}
+        kept = given.pop("analytics_store", store)
+        opened.append(configure_job_backend("ray", analytics_store=kept, address=address, **given))
+        return opened[-1]
+
+    yield connect
+    for backend in opened:
+        backend.shutdown(wait=False)
+
+
+def registry_of(scope: str) -> Any:
+    """The scope's registry, for a test that looks behind the backend."""
+    return ray.get_actor(registry_name(scope), NAMESPACE)
+
+
+def client(code: str, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Another client: a process that runs ``code``."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
