@@ -31,18 +31,8 @@ class SizedForeign(ForeignCapability):
 
 
 def _submission(capability: Any = None, **arguments: Any) -> Submission:
-    defaults: dict[str, Any] = {
-        "models": None,
-        "datasets": [Data("d")],
-        "metrics": None,
-        "config": None,
-        "name": None,
-        "resources": None,
-        "report_threshold": 0.5,
-        "backend": "test",
-        "store": AnalyticsStoreConfig(uri="/nowhere"),
-    }
-    return prepare_submission(capability or Write(), **{**defaults, **arguments})
+    work = {"capability": capability or Write(), "datasets": [Data("d")], **arguments}
+    return prepare_submission(work, backend="test", store=AnalyticsStoreConfig(uri="/nowhere"))
 
 
 def test_a_capability_runs_directly_with_its_defaults() -> None:

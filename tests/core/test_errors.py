@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from checkmaite_core import FailureKind, FailureRecord, errors
-from checkmaite_core.errors import BackpressureError, CheckmaiteError, JobError, JobFailedError, JobTimeoutError
+from checkmaite_core.errors import (
+    BackpressureError,
+    CheckmaiteError,
+    EpochTakenError,
+    JobError,
+    JobFailedError,
+    JobTimeoutError,
+    SealedError,
+)
 from checkmaite_core.errors import StorageError as _StorageError
 
 
@@ -30,6 +38,8 @@ def _example(kind: type[CheckmaiteError]) -> CheckmaiteError:
         more["failure"] = FailureRecord(kind=FailureKind.USER_CODE, error_type="builtins.ValueError", message="no")
     if issubclass(kind, _StorageError):
         more["uri"] = "file:///x"
+    if issubclass(kind, EpochTakenError | SealedError):
+        more["epoch"] = 2
     return kind("the run broke.", hint="Mend it.", **more)
 
 

@@ -123,14 +123,7 @@ def _plugins() -> Iterator[None]:
 
 def _submission(backend: str = "memory") -> Submission:
     return prepare_submission(
-        Scripted(),
-        models=None,
-        datasets=None,
-        metrics=None,
-        config=None,
-        name=None,
-        resources=None,
-        report_threshold=0.5,
+        {"capability": Scripted()},
         backend="test",
         store=AnalyticsStoreConfig(backend=backend, uri=f"{backend}://{uuid.uuid4()}", storage_options={"key": SECRET}),
     )

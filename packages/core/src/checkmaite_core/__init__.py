@@ -9,6 +9,7 @@ from checkmaite_core.api import (
     get_job,
     list_jobs,
     shutdown_job_backend,
+    submit_capabilities,
     submit_capability,
 )
 from checkmaite_core.backend import JobBackend
@@ -17,6 +18,7 @@ from checkmaite_core.context import cancelled, progress
 from checkmaite_core.errors import *
 from checkmaite_core.errors import __all__ as _errors
 from checkmaite_core.failure import FailureKind, FailureRecord
+from checkmaite_core.group import JobGroup
 from checkmaite_core.inputs import DatasetRef, Inputs, ModelRef
 from checkmaite_core.job import Job, JobOrigin, JobPage, JobStatus, Progress
 from checkmaite_core.provenance import Provenance, configure_provenance
@@ -26,6 +28,7 @@ from checkmaite_core.report import ArtifactReport, InlineTextReport
 from checkmaite_core.resources import Resources
 from checkmaite_core.run import CapabilityConfig, CapabilityOutputs, CapabilityRun, RunLike
 from checkmaite_core.store import AnalyticsStoreConfig, CommitReceipt, ResultStore, StoreMaintenanceWarning
+from checkmaite_core.work import Work
 
 __all__ = [
     "AnalyticsStoreConfig",
@@ -45,6 +48,7 @@ __all__ = [
     "Inputs",
     "Job",
     "JobBackend",
+    "JobGroup",
     "JobOrigin",
     "JobPage",
     "JobStatus",
@@ -56,6 +60,7 @@ __all__ = [
     "ResultStore",
     "RunLike",
     "StoreMaintenanceWarning",
+    "Work",
     "cancelled",
     "configure_job_backend",
     "configure_provenance",
@@ -63,6 +68,7 @@ __all__ = [
     "list_jobs",
     "progress",
     "shutdown_job_backend",
+    "submit_capabilities",
     "submit_capability",
 ]
 __all__ += _errors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,20 @@ from pydantic import ValidationError
 
 from checkmaite_core.backend import JobBackend, explain, load_backend_plugin, parse_options
 from checkmaite_core.errors import ConfigurationError, NotConfiguredError
+from checkmaite_core.group import JobGroup
 from checkmaite_core.job import Job, JobPage, JobStatus
 from checkmaite_core.resources import Resources
 from checkmaite_core.store import AnalyticsStoreConfig
+from checkmaite_core.work import Work
 
-__all__ = ["configure_job_backend", "get_job", "list_jobs", "shutdown_job_backend", "submit_capability"]
+__all__ = [
+    "configure_job_backend",
+    "get_job",
+    "list_jobs",
+    "shutdown_job_backend",
+    "submit_capabilities",
+    "submit_capability",
+]
 
 _HOW_TO_GIVE_A_STORE = 'Pass analytics_store={"backend": "parquet", "uri": "./analytics_store"} (or an s3://... URI).'
 
@@ -101,6 +110,8 @@ def submit_capability(
     name: str | None = None,
     resources: Resources | Mapping[str, Any] | None = None,
     report_threshold: float = 0.5,
+    force: bool = False,
+    queue_timeout: float | None = 0.0,
     backend: JobBackend | None = None,
 ) -> Job:
     """Submit one run of a capability and return at once.
@@ -115,12 +126,16 @@ def submit_capability(
         resources: ``{"num_cpus": 1, "num_gpus": 0, "memory": BYTES, "custom": {"name": amount}}``. What is not
             said here is taken from the config, then from the capability, then it is 1 CPU.
         report_threshold: Scores below it deserve a second look; passed to the run's report.
+        force: Start anew, also on a backend that would share a job of equal work (``job.origin`` says whether it
+            has). Its numbers then replace those of the earlier one.
+        queue_timeout: Seconds to wait for room where the backend's queue is full; None waits as long as it takes.
         backend: The backend to use; the one configured last if left out.
 
     Raises:
         InvalidCapabilityError: The object is not a capability, or the inputs do not fit it.
         PayloadError: The work cannot be pickled.
         ResourceDemandError: No node can ever meet the demand.
+        BackpressureError: The queue is full; ``retry_after`` says when to come back.
         NotConfiguredError: No backend has been configured.
     """
     return _backend(backend).submit(
@@ -132,7 +147,35 @@ def submit_capability(
         name=name,
         resources=resources,
         report_threshold=report_threshold,
+        force=force,
+        queue_timeout=queue_timeout,
     )
+
+
+def submit_capabilities(
+    works: Iterable[Work | Mapping[str, Any]],
+    *,
+    force: bool = False,
+    queue_timeout: float | None = 0.0,
+    backend: JobBackend | None = None,
+) -> JobGroup:
+    """Submit many runs together and return at once; all of them are accepted, or none.
+
+    Args:
+        works: What is to be run: each a :class:`Work`, or a mapping of the arguments of
+            :func:`submit_capability`, such as ``{"capability": capability, "datasets": [dataset]}``.
+        force: As for one run.
+        queue_timeout: As for one run; there must be room for all.
+        backend: The backend to use; the one configured last if left out.
+
+    Returns:
+        The jobs, in the order of the works.
+
+    Raises:
+        SubmissionError: One of them cannot be accepted; the message names its index. None has been started.
+        NotConfiguredError: No backend has been configured.
+    """
+    return _backend(backend).submit_all(works, force=force, queue_timeout=queue_timeout)
 
 
 def get_job(job_id: str, *, backend: JobBackend | None = None) -> Job:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -13,11 +13,14 @@ from typing import Any, Protocol, Self
 from pydantic import BaseModel, ValidationError
 
 from checkmaite_core.errors import ConfigurationError, UnknownOptionError
+from checkmaite_core.group import JobGroup
 from checkmaite_core.job import Job, JobPage, JobStatus
 from checkmaite_core.plugins import JOB_BACKENDS, available_plugins, load_plugin
 from checkmaite_core.resources import Resources
 from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, open_result_store
 from checkmaite_core.submission import Submission, prepare_submission
+from checkmaite_core.tracking import check_timeout
+from checkmaite_core.work import Work
 
 __all__ = ["JobBackend", "JobBackendPlugin", "load_backend_plugin", "parse_options"]
 
@@ -40,8 +43,19 @@ class JobBackend(ABC):
         self._store_lock = threading.Lock()
 
     @abstractmethod
-    def _submit(self, submission: Submission) -> Job:
-        """Accept checked work and return at once."""
+    def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
+        """Accept checked works, all of them or none, and return their jobs at once, in the same order.
+
+        What can still be wrong with one, such as that it cannot be pickled, is found before any is accepted, and
+        the error begins with its :attr:`Submission.of_which`.
+
+        Args:
+            submissions: The works.
+            queue_timeout: Seconds to wait for room in the queue; None waits as long as it takes.
+
+        Raises:
+            SubmissionError: Of one of them; none has been accepted.
+        """
 
     @abstractmethod
     def job(self, job_id: str) -> Job:
@@ -88,23 +102,40 @@ class JobBackend(ABC):
         name: str | None = None,
         resources: Resources | Mapping[str, Any] | None = None,
         report_threshold: float = 0.5,
+        force: bool = False,
+        queue_timeout: float | None = 0.0,
     ) -> Job:
         """Submit one run (see :func:`checkmaite_core.submit_capability`)."""
-        self._refuse_if_closed()
-        return self._submit(
-            prepare_submission(
-                capability,
-                models=models,
-                datasets=datasets,
-                metrics=metrics,
-                config=config,
-                name=name,
-                resources=resources,
-                report_threshold=report_threshold,
-                backend=self.kind,
-                store=self.store_config,
-            )
+        work = Work(
+            capability=capability,
+            models=models,
+            datasets=datasets,
+            metrics=metrics,
+            config=config,
+            name=name,
+            resources=resources,
+            report_threshold=report_threshold,
         )
+        check_timeout(queue_timeout, "queue_timeout")
+        self._refuse_if_closed()
+        submission = prepare_submission(work, backend=self.kind, store=self.store_config, force=force)
+        return self._submit_all([submission], queue_timeout=queue_timeout)[0]
+
+    def submit_all(
+        self,
+        works: Iterable[Work | Mapping[str, Any]],
+        *,
+        force: bool = False,
+        queue_timeout: float | None = 0.0,
+    ) -> JobGroup:
+        """Submit many runs together (see :func:`checkmaite_core.submit_capabilities`)."""
+        check_timeout(queue_timeout, "queue_timeout")
+        self._refuse_if_closed()
+        submissions = [
+            prepare_submission(work, backend=self.kind, store=self.store_config, force=force, position=position)
+            for position, work in enumerate(works)
+        ]
+        return JobGroup(self._submit_all(submissions, queue_timeout=queue_timeout) if submissions else [])
 
     def _refuse_if_closed(self) -> None:
         if self.closed:

@@ -10,7 +10,10 @@
     ├── ClusterError                        the Ray cluster cannot be used
     │   ├── ClusterUnreachableError         nothing answers at the address
     │   ├── ClusterAuthenticationError      the cluster refuses our token
-    │   └── ClusterMismatchError            another kind of port, version or running Ray
+    │   ├── ClusterMismatchError            another kind of port, version or running Ray
+    │   ├── ProtocolMismatchError           client and control plane speak different versions
+    │   ├── ScopeInUseError                 another cluster has the scope, and may be alive
+    │   └── ScopeSealedError                another cluster has taken the scope over
     ├── SubmissionError                     the work was not accepted
     │   ├── InvalidCapabilityError          the object is not a capability, or its inputs do not fit it
     │   ├── PayloadError                    the work cannot be pickled, or not read back
@@ -40,7 +43,9 @@
             ├── StorageUnreachableError     no answer within the deadline
             ├── StorageFullError            no space or quota left
             ├── CorruptObjectError          the bytes are not what was written
-            └── ConditionalPutError         the store does not honour put-if-absent
+            ├── ConditionalPutError         the store does not honour put-if-absent
+            ├── SealedError                 a later incarnation writes this log now
+            └── EpochTakenError             another incarnation claimed the log first
 
 Every class takes a message that says what happened to which object, and a ``hint`` that says
 what to do next; ``str(error)`` shows both.
@@ -66,6 +71,7 @@ __all__ = [
     "ContainerNotFoundError",
     "CorruptObjectError",
     "DeploymentError",
+    "EpochTakenError",
     "EventAbandonedError",
     "InputContractError",
     "InvalidCapabilityError",
@@ -82,10 +88,14 @@ __all__ = [
     "PluginBrokenError",
     "PluginError",
     "PluginNotFoundError",
+    "ProtocolMismatchError",
     "QueryError",
     "ResourceDemandError",
     "RunContractError",
     "SchemaError",
+    "ScopeInUseError",
+    "ScopeSealedError",
+    "SealedError",
     "StorageError",
     "StorageFullError",
     "StorageUnreachableError",
@@ -164,6 +174,18 @@ class ClusterAuthenticationError(ClusterError):
 
 class ClusterMismatchError(ClusterError):
     """The address leads to another kind of port, another Ray or Python, or Ray already runs otherwise here."""
+
+
+class ProtocolMismatchError(ClusterError):
+    """Client and control plane speak different versions; the message says which side to update."""
+
+
+class ScopeInUseError(ClusterError):
+    """The jobs of the scope belong to another cluster, which is alive or may be."""
+
+
+class ScopeSealedError(ClusterError):
+    """Another cluster has taken the scope over, so this one accepts and starts nothing any more."""
 
 
 class SubmissionError(CheckmaiteError):
@@ -315,3 +337,27 @@ class CorruptObjectError(StorageError):
 
 class ConditionalPutError(StorageError):
     """The store does not honour put-if-absent, so it cannot hold results safely."""
+
+
+class SealedError(StorageError):
+    """A later incarnation writes the log now; this one must stop, for good.
+
+    Attributes:
+        epoch: The number of the later epoch.
+    """
+
+    def __init__(self, message: str, *, hint: str, uri: str, epoch: int) -> None:
+        super().__init__(message, hint=hint, uri=uri)
+        self.epoch = epoch
+
+
+class EpochTakenError(StorageError):
+    """Another incarnation claimed the log first; look at who it is, and decide again.
+
+    Attributes:
+        epoch: The number of the epoch that is taken.
+    """
+
+    def __init__(self, message: str, *, hint: str, uri: str, epoch: int) -> None:
+        super().__init__(message, hint=hint, uri=uri)
+        self.epoch = epoch

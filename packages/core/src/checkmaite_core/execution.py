@@ -8,13 +8,15 @@ The order of its steps is the protocol:
 4. commit: one put of one bundle at the job's key. Nothing before it counts, nothing after it fails the job.
 
 Where it ends otherwise, the job's key is settled first, so that no failed or cancelled job ever has rows: if
-an earlier attempt of the same job had committed, that is the outcome.
+an earlier attempt of the same job had committed, that is the outcome. Only an exception that the job is to be
+started again after leaves the key open. A further attempt asks the store first, and runs nothing if an earlier one
+has committed.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -32,9 +34,10 @@ from checkmaite_core.errors import (
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.inputs import load_inputs
 from checkmaite_core.job import JobStatus
-from checkmaite_core.outcome import Outcome
+from checkmaite_core.outcome import Outcome, Unsettled
 from checkmaite_core.provenance import utc_now
 from checkmaite_core.reference import CapabilityRunRef
+from checkmaite_core.retrying import is_named
 from checkmaite_core.run import bundle_run, make_report
 from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, RunBundle, open_result_store, upload_large_report
 from checkmaite_core.submission import Payload, WorkOrder
@@ -43,12 +46,13 @@ __all__ = ["cancelled_error", "execute", "maintain", "settle"]
 
 
 class _Stop(Exception):
-    """Ends an execution with a failure of a known kind."""
+    """Ends an execution with a failure of a known kind; ``raised`` says that the user's code raised the error."""
 
-    def __init__(self, kind: FailureKind, error: BaseException) -> None:
+    def __init__(self, kind: FailureKind, error: BaseException, *, raised: bool = False) -> None:
         super().__init__(kind)
         self.kind = kind
         self.error = error
+        self.raised = raised
 
 
 class _CancelWatch:
@@ -74,8 +78,14 @@ class _CancelWatch:
 
 
 def execute(
-    order: WorkOrder, payload: bytes, *, loads: Callable[[bytes], Any], monitor: RunMonitor, attempt: int = 1
-) -> Outcome:
+    order: WorkOrder,
+    payload: bytes,
+    *,
+    loads: Callable[[bytes], Any],
+    monitor: RunMonitor,
+    attempt: int = 1,
+    retry_exceptions: Collection[str] = (),
+) -> Outcome | Unsettled:
     """Run one job to its end. Never raises for what the job does; only the process's own death ends it otherwise.
 
     Args:
@@ -84,15 +94,18 @@ def execute(
         loads: Unpickles it, such as ``ray.cloudpickle.loads``.
         monitor: The backend's end of the run.
         attempt: Which start of this job it is, from 1.
+        retry_exceptions: Names of exceptions (see :func:`checkmaite_core.retrying.is_named`) that leave the job
+            unsettled when the user's code raises one, because the backend means to start it again.
     """
     started_at = utc_now()
     try:
-        reference = _run_and_commit(order, payload, loads, _CancelWatch(monitor))
+        reference = _run_and_commit(order, payload, loads, _CancelWatch(monitor), attempt)
     except _Stop as stop:
+        again = stop.raised and is_named(stop.error, retry_exceptions)
         failure = FailureRecord.from_exception(
-            stop.error, stop.kind, retryable=_is_transient(stop.error), attempts=attempt
+            stop.error, stop.kind, retryable=again or _is_transient(stop.error), attempts=attempt
         )
-        return settle(order, failure, started_at=started_at)
+        return Unsettled(failure=failure) if again else settle(order, failure, started_at=started_at)
     return Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
 
 
@@ -137,23 +150,39 @@ def maintain(order: WorkOrder, *, at_least: int) -> FailureRecord | None:
 
 
 def _run_and_commit(
-    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: _CancelWatch
+    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: _CancelWatch, attempt: int
 ) -> CapabilityRunRef:
     try:
         require_match(order.environment, describe_environment(distribution=order.environment.subject))
+        committed = _committed_before(order) if attempt > 1 else None
+        if committed is not None:
+            return committed
         work = _unpickle(order, payload, loads, watch)
     except CheckmaiteError as error:
         raise _Stop(FailureKind.DEPLOYMENT, error) from error
-    try:
-        # Before the work, not after it: hours of computing must not end in a store that cannot be opened.
-        store = _open_store(order.store.model_dump_json())
-    except Exception as error:  # as in settle()
-        raise _Stop(FailureKind.STORE, error) from error
+    # Before the work, not after it: hours of computing must not end in a store that cannot be opened.
+    store = _store_of(order)
     bundle = _bundle(order, work, store, watch)
     try:
         return store.commit(upload_large_report(store, bundle)).reference
     except EventAbandonedError as error:
         raise _Stop(FailureKind.LOST, error) from error
+    except Exception as error:  # as in settle()
+        raise _Stop(FailureKind.STORE, error) from error
+
+
+def _store_of(order: WorkOrder) -> ResultStore:
+    try:
+        return _open_store(order.store.model_dump_json())
+    except Exception as error:  # as in settle()
+        raise _Stop(FailureKind.STORE, error) from error
+
+
+def _committed_before(order: WorkOrder) -> CapabilityRunRef | None:
+    """What an earlier attempt has committed; its worker may have died with the answer."""
+    store = _store_of(order)
+    try:
+        return store.reference(order.job_id)
     except Exception as error:  # as in settle()
         raise _Stop(FailureKind.STORE, error) from error
 
@@ -199,7 +228,8 @@ def _bundle(order: WorkOrder, work: Payload, store: ResultStore, watch: _CancelW
     except BaseException as error:  # the boundary to the user's code, SystemExit and KeyboardInterrupt included
         if not watch.stopped(error):
             out_of_memory = isinstance(error, MemoryError)
-            raise _Stop(FailureKind.OUT_OF_MEMORY if out_of_memory else FailureKind.USER_CODE, error) from error
+            kind = FailureKind.OUT_OF_MEMORY if out_of_memory else FailureKind.USER_CODE
+            raise _Stop(kind, error, raised=True) from error
     if bundle is None or watch.told:
         raise _Stop(FailureKind.CANCELLED, cancelled_error(order.job_id))
     return bundle

@@ -7,7 +7,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, overload
 
@@ -231,6 +231,8 @@ class Job(ABC):
         extra = f" {fraction:.0%}" if fraction is not None else ""
         if view.pending_reason:
             extra += f" ({view.pending_reason})"
+        if self.origin is not JobOrigin.STARTED:
+            extra += f" ({self.origin}, submitted {self.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
         return f"<Job {self.job_id} {self.name!r} {view.status}{extra}>"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -11,7 +11,7 @@ from checkmaite_core.job import JobStatus
 from checkmaite_core.provenance import UtcTime
 from checkmaite_core.reference import CapabilityRunRef
 
-__all__ = ["Outcome"]
+__all__ = ["Outcome", "Unsettled"]
 
 
 class Outcome(BaseModel):
@@ -39,3 +39,26 @@ class Outcome(BaseModel):
         if not self.status.is_terminal or completed != (self.reference is not None) or completed != (not self.failure):
             raise ValueError("an outcome is COMPLETED with a reference, or FAILED or CANCELLED with a failure")
         return self
+
+
+class Unsettled(BaseModel):
+    """What an execution answers, in place of an outcome, where the job is to be tried again.
+
+    Its place in the store is still open: whoever does not try again has to settle the job with ``failure``.
+
+    Attributes:
+        failure: What the user's code raised.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    unsettled: Literal[True] = True
+    failure: FailureRecord
+
+    @classmethod
+    def read(cls, answer: str) -> Self | None:
+        """Read what an execution answered, as JSON; None if it is an :class:`Outcome`, which is not looked into."""
+        return cls.model_validate_json(answer) if answer.startswith(_TAG) else None
+
+
+_TAG = '{"unsettled":'

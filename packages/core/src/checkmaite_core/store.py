@@ -130,6 +130,14 @@ class ResultStore(Protocol):
         """
         ...
 
+    def reference(self, event_id: str) -> CapabilityRunRef | None:
+        """The reference of an event if it is committed, else None. Changes nothing: it may be committed later.
+
+        Raises:
+            StoreError: The store could not be asked.
+        """
+        ...
+
     def put_report(self, event_id: str, report: InlineTextReport) -> ArtifactReport:
         """Keep a large report as an object of its own, before the commit. Idempotent by event and content."""
         ...

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from checkmaite_core.naming import new_job_id
 from checkmaite_core.provenance import Provenance, resolve_provenance, utc_now
 from checkmaite_core.resources import Resources
 from checkmaite_core.store import AnalyticsStoreConfig
+from checkmaite_core.work import Work
 
 __all__ = ["Payload", "Submission", "WorkOrder", "prepare_submission"]
 
@@ -66,6 +68,8 @@ class Submission:
         name: A name for people.
         resources: What the job asks for, complete.
         submitted_at: When it was submitted (UTC).
+        force: Whether equal work, running or completed, is to be ignored.
+        position: Its place among works that were submitted together; None if it was submitted alone.
     """
 
     order: WorkOrder
@@ -73,6 +77,13 @@ class Submission:
     name: str
     resources: Resources
     submitted_at: datetime
+    force: bool = False
+    position: int | None = None
+
+    @property
+    def of_which(self) -> str:
+        """What an error about this work begins with: its place among works that were submitted together."""
+        return "" if self.position is None else f"works[{self.position}]: "
 
     def pickle(self, dumps: Callable[[Any], bytes]) -> bytes:
         """The payload as bytes.
@@ -88,7 +99,7 @@ class Submission:
         except Exception as error:  # pickling runs the user's __reduce__: anything can be raised, all is reported
             part = _culprit(self.payload, dumps)
             raise PayloadError(
-                f"job {self.name!r}: {part} cannot be sent to a worker: {type(error).__name__}: {error}",
+                f"{self.of_which}job {self.name!r}: {part} cannot be sent to a worker: {type(error).__name__}: {error}",
                 hint="Locks, open files, connections and generators do not travel: make them inside run(), or pass "
                 "data by reference with DatasetRef and ModelRef.",
             ) from error
@@ -108,45 +119,50 @@ def _culprit(payload: Payload, dumps: Callable[[Any], bytes]) -> str:
 
 
 def prepare_submission(
-    capability: Any,
+    work: Work | Mapping[str, Any],
     *,
-    models: Sequence[Any] | None,
-    datasets: Sequence[Any] | None,
-    metrics: Sequence[Any] | None,
-    config: Any,
-    name: str | None,
-    resources: Resources | Mapping[str, Any] | None,
-    report_threshold: float,
     backend: str,
     store: AnalyticsStoreConfig,
+    force: bool = False,
+    position: int | None = None,
 ) -> Submission:
     """Check work before anything is started.
+
+    Args:
+        work: What is to be run: a :class:`Work`, or a mapping of the same names.
+        backend: Name of the backend.
+        store: Where its results go.
+        force: Whether equal work is to be ignored.
+        position: Its place among works that are submitted together; errors name it.
 
     Raises:
         InvalidCapabilityError: The object is not a capability, or its inputs do not fit it.
         SubmissionError: The demand or another argument cannot be understood.
     """
-    capability_id = _capability_id(capability)
-    inputs = Inputs.of(models, datasets, metrics)
-    if isinstance(capability, Capability):
-        capability.check(inputs, config)
-    _check_threshold(report_threshold)
-    name = _checked_name(name) or _name(capability, inputs)
-    demand = Resources.parse(resources, "submit_capability")
-    demand = demand.over(Resources.parse(getattr(config, "resources", None), "the config"))
-    demand = demand.over(Resources.parse(getattr(capability, "resources", None), "the capability"))
-    demand = demand.over(DEFAULT_RESOURCES)
+    with _naming(position):
+        work = Work.of(work)
+        capability, config = work.capability, work.config
+        capability_id = _capability_id(capability)
+        inputs = Inputs.of(work.models, work.datasets, work.metrics)
+        if isinstance(capability, Capability):
+            capability.check(inputs, config)
+        _check_threshold(work.report_threshold)
+        name = _checked_name(work.name) or _name(capability, inputs)
+        demand = Resources.parse(work.resources, "submit_capability")
+        demand = demand.over(Resources.parse(getattr(config, "resources", None), "the config"))
+        demand = demand.over(Resources.parse(getattr(capability, "resources", None), "the capability"))
+        demand = demand.over(DEFAULT_RESOURCES)
     job_id, now = new_job_id(), utc_now()
     provenance = resolve_provenance().model_copy(update={"job_id": job_id, "backend": backend, "submitted_at": now})
     order = WorkOrder(
         job_id=job_id,
         capability_id=capability_id,
-        report_threshold=report_threshold,
+        report_threshold=work.report_threshold,
         provenance=provenance,
         store=store,
         environment=describe_environment(type(capability).__module__),
     )
-    return Submission(order, Payload(capability, inputs, config), name, demand, now)
+    return Submission(order, Payload(capability, inputs, config), name, demand, now, bool(force), position)
 
 
 def _capability_id(capability: Any) -> str:
@@ -181,3 +197,14 @@ def _checked_name(value: Any) -> str | None:
 def _name(capability: Any, inputs: Inputs) -> str:
     """A name for people, such as ``ModelEvaluation(resnet-18, digits)``."""
     return f"{type(capability).__name__}({', '.join(map(label, (*inputs.models, *inputs.datasets)))})"
+
+
+@contextlib.contextmanager
+def _naming(position: int | None) -> Iterator[None]:
+    try:
+        yield
+    except SubmissionError as error:
+        if position is not None:
+            error.message = f"works[{position}]: {error.message}"
+            error.args = (error.message,)
+        raise

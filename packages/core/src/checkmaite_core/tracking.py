@@ -15,9 +15,9 @@ from checkmaite_core.errors import ConfigurationError
 from checkmaite_core.job import Job, JobPage, JobStatus, JobView, Progress
 from checkmaite_core.outcome import Outcome
 
-__all__ = ["TrackedJob", "check_job_id", "page_of"]
+__all__ = ["LONGEST_BLOCK", "TrackedJob", "check_filters", "check_job_id", "check_timeout", "page_of"]
 
-_LONGEST_BLOCK = 0.5
+LONGEST_BLOCK = 0.5
 """Seconds that a wait blocks in one go: Ctrl-C just before a thread blocks is seen only when it wakes."""
 _log = logging.getLogger(__name__)
 
@@ -51,11 +51,11 @@ class TrackedJob(Job):
         return self._cancel_requested
 
     def wait(self, timeout: float | None = None) -> JobStatus:
-        _check_timeout(timeout)
+        check_timeout(timeout)
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._view.status.is_terminal:
-                left = _LONGEST_BLOCK if end is None else min(_LONGEST_BLOCK, end - time.monotonic())
+                left = LONGEST_BLOCK if end is None else min(LONGEST_BLOCK, end - time.monotonic())
                 if left <= 0:
                     break
                 self._changed.wait(left)
@@ -129,10 +129,15 @@ class TrackedJob(Job):
             return True
 
 
-def _check_timeout(timeout: object) -> None:
+def check_timeout(timeout: object, name: str = "timeout") -> None:
+    """Refuse what is not a number of seconds.
+
+    Raises:
+        ConfigurationError: It is neither a number nor None.
+    """
     if timeout is not None and (not isinstance(timeout, int | float) or math.isnan(timeout)):
         raise ConfigurationError(
-            f"timeout={timeout!r:.200} is not a number of seconds.", hint="Pass a number, or None to wait to the end."
+            f"{name}={timeout!r:.200} is not a number of seconds.", hint="Pass a number, or None to wait to the end."
         )
 
 
@@ -146,6 +151,34 @@ def check_job_id(job_id: object) -> None:
         raise ConfigurationError(
             f"job_id={job_id!r:.200} is not text.", hint="Pass a job's job_id, such as those of list_jobs()."
         )
+
+
+def check_filters(
+    *, status: object = None, name: object = None, since: object = None, limit: object = 100, cursor: object = None
+) -> None:
+    """Refuse what cannot be a filter of a listing (see :func:`checkmaite_core.list_jobs`).
+
+    Raises:
+        ConfigurationError: One cannot be understood.
+    """
+    if not isinstance(limit, int):
+        raise ConfigurationError(f"limit={limit!r} is not a whole number.", hint="Pass a limit of 1 or more.")
+    if limit < 1:
+        raise ConfigurationError(f"limit={limit} asks for no jobs.", hint="Pass a limit of 1 or more.")
+    if since is not None and not isinstance(since, datetime):
+        raise ConfigurationError(
+            f"since={since!r} is not a datetime.", hint="Use datetime.now(timezone.utc) and arithmetic on it."
+        )
+    if since is not None and since.tzinfo is None:
+        raise ConfigurationError(
+            f"since={since.isoformat()} has no time zone.", hint="Use datetime.now(timezone.utc) and arithmetic on it."
+        )
+    if name is not None and not isinstance(name, str):
+        raise ConfigurationError(f"name={name!r:.200} is not text.", hint="Pass the name that the job was given.")
+    if status is not None and status not in list(JobStatus):  # a list, as what is passed may have no hash
+        raise ConfigurationError(f"{status!r:.200} is no job status.", hint=f"Use one of {', '.join(JobStatus)}.")
+    if cursor is not None and (type(cursor) is not str or not re.fullmatch(r"[0-9]{1,18}", cursor)):
+        raise ConfigurationError(f"cursor {cursor!r} is not one of ours.", hint="Pass a JobPage's next_cursor.")
 
 
 def page_of(
@@ -171,24 +204,7 @@ def page_of(
     Raises:
         ConfigurationError: A filter cannot be understood.
     """
-    if not isinstance(limit, int):
-        raise ConfigurationError(f"limit={limit!r} is not a whole number.", hint="Pass a limit of 1 or more.")
-    if limit < 1:
-        raise ConfigurationError(f"limit={limit} asks for no jobs.", hint="Pass a limit of 1 or more.")
-    if since is not None and not isinstance(since, datetime):
-        raise ConfigurationError(
-            f"since={since!r} is not a datetime.", hint="Use datetime.now(timezone.utc) and arithmetic on it."
-        )
-    if since is not None and since.tzinfo is None:
-        raise ConfigurationError(
-            f"since={since.isoformat()} has no time zone.", hint="Use datetime.now(timezone.utc) and arithmetic on it."
-        )
-    if name is not None and not isinstance(name, str):
-        raise ConfigurationError(f"name={name!r:.200} is not text.", hint="Pass the name that the job was given.")
-    if status is not None and status not in list(JobStatus):  # a list, as what is passed may have no hash
-        raise ConfigurationError(f"{status!r:.200} is no job status.", hint=f"Use one of {', '.join(JobStatus)}.")
-    if cursor is not None and (type(cursor) is not str or not re.fullmatch(r"[0-9]{1,18}", cursor)):
-        raise ConfigurationError(f"cursor {cursor!r} is not one of ours.", hint="Pass a JobPage's next_cursor.")
+    check_filters(status=status, name=name, since=since, limit=limit, cursor=cursor)
     numbered = list(enumerate(jobs))
     page: list[Job] = []
     for position, job in reversed(numbered):

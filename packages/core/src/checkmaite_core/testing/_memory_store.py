@@ -89,6 +89,12 @@ class MemoryResultStore:
             found = self._contents.events.setdefault(check_event_id(event_id), None)
             return None if found is None else found.reference
 
+    def reference(self, event_id: str) -> CapabilityRunRef | None:
+        """The reference of an event if it is committed, else None."""
+        with self._contents.lock:
+            found = self._contents.events.get(check_event_id(event_id))
+            return None if found is None else found.reference
+
     def put_report(self, event_id: str, report: InlineTextReport) -> ArtifactReport:
         """Keep a large report."""
         data = report.content.encode()

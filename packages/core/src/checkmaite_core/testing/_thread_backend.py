@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -15,7 +16,10 @@ from checkmaite_core.errors import JobNotFoundError
 from checkmaite_core.execution import cancelled_error, execute, maintain, settle
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import Job, JobPage, JobStatus, Progress
+from checkmaite_core.outcome import Outcome
 from checkmaite_core.provenance import utc_now
+from checkmaite_core.queueing import Room
+from checkmaite_core.retrying import ExceptionName
 from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
 from checkmaite_core.submission import Submission, WorkOrder
 from checkmaite_core.tracking import TrackedJob, check_job_id, page_of
@@ -28,11 +32,17 @@ class ThreadOptions(BaseModel):
 
     Attributes:
         slots: How many jobs run at the same time.
+        max_unfinished: How many jobs may wait and run; further ones are refused with ``BackpressureError``.
+        retry_exceptions: Names of exceptions after which a job's code is run again.
+        exception_retries: How many times that is done.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     slots: int = Field(default=4, ge=1)
+    max_unfinished: int = Field(default=100_000, ge=1)
+    retry_exceptions: tuple[ExceptionName, ...] = ()
+    exception_retries: int = Field(default=2, ge=0)
 
 
 class _Monitor:
@@ -55,32 +65,50 @@ class ThreadBackend(JobBackend):
 
     Args:
         store: Where results go.
-        slots: How many jobs run at the same time.
+        options: How jobs are treated.
     """
 
-    def __init__(self, store: AnalyticsStoreConfig, slots: int = 4) -> None:
+    def __init__(self, store: AnalyticsStoreConfig, options: ThreadOptions | None = None) -> None:
         super().__init__("threads", store)
+        self._options = options = options or ThreadOptions()
         self._lock = threading.Lock()
         self._jobs: dict[str, tuple[TrackedJob, WorkOrder]] = {}
         self._closed = False
-        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="checkmaite-job")
+        self._room = Room(options.max_unfinished)
+        self._threads = ThreadPoolExecutor(options.slots, thread_name_prefix="checkmaite-job")
 
-    def _submit(self, submission: Submission) -> Job:
-        payload = submission.pickle(pickle.dumps)
-        order = submission.order
-        job = TrackedJob(order.job_id, submission.name, submission.submitted_at, self._cancel)
+    def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
+        payloads = [submission.pickle(pickle.dumps) for submission in submissions]
+        self._room.take(len(submissions), queue_timeout)
         with self._lock:
             self._refuse_if_closed()  # it may have been shut down since submit() looked
-            self._jobs[job.job_id] = (job, order)
-            self._threads.submit(self._run, job, order, payload)
+            return [self._start(*pair) for pair in zip(submissions, payloads, strict=True)]
+
+    def _start(self, submission: Submission, payload: bytes) -> Job:
+        order = submission.order
+        job = TrackedJob(order.job_id, submission.name, submission.submitted_at, self._cancel)
+        job.add_done_callback(lambda _: self._room.give())
+        self._jobs[job.job_id] = (job, order)
+        self._threads.submit(self._run, job, order, payload)
         return job
 
     def _run(self, job: TrackedJob, order: WorkOrder, payload: bytes) -> None:
         if job.status.is_terminal:  # cancelled while it was queued
             return
         job.mark_running(utc_now())
-        # The bytes are our own: they were pickled in this process.
-        job.finish(execute(order, payload, loads=pickle.loads, monitor=_Monitor(job)))
+        retries = self._options.exception_retries
+        for attempt in range(1, retries + 2):
+            outcome = execute(
+                order,
+                payload,
+                loads=pickle.loads,  # the bytes are our own: they were pickled in this process
+                monitor=_Monitor(job),
+                attempt=attempt,
+                retry_exceptions=self._options.retry_exceptions if attempt <= retries else (),
+            )
+            if isinstance(outcome, Outcome):
+                job.finish(outcome)
+                return
 
     def _cancel(self, job: TrackedJob) -> None:
         if job.status is JobStatus.PENDING:
@@ -153,7 +181,7 @@ class ThreadBackendPlugin:
 
     def open(self, options: ThreadOptions, store: AnalyticsStoreConfig) -> ThreadBackend:
         """A new one each time."""
-        return ThreadBackend(store, options.slots)
+        return ThreadBackend(store, options)
 
 
 THREAD_BACKEND = ThreadBackendPlugin()
