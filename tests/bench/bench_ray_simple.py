@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+from no_op import ARGUMENTS, NoOp, bare, bare_and_durable, durable_put, milliseconds
 
 from checkmaite_core import Job, JobBackend, JobStatus, configure_job_backend
-from checkmaite_core.naming import compute_run_uid
 
 pytestmark = pytest.mark.bench
 
@@ -24,58 +22,6 @@ BURST = 500
 BURSTS = 3
 TARGET = 5.0
 """Milliseconds that a job may take over a bare task and the store's fsyncs (medians)."""
-
-
-class NoOp:
-    """A capability with nothing to do and no rows: what is left is what the backend and the commit cost."""
-
-    id = "bench.no_op"
-
-    def run(self, **_: Any) -> NoOpRun:
-        return NoOpRun()
-
-
-class NoOpRun:
-    capability_id = NoOp.id
-    run_uid = compute_run_uid(NoOp.id, {}, {})
-    dataset_metadata = model_metadata = metric_metadata = ()
-
-    def extract(self) -> tuple[()]:
-        return ()
-
-
-@ray.remote(max_retries=0)
-def bare(order: str, payload: bytes) -> str:
-    return order
-
-
-@ray.remote(max_retries=0)
-def bare_and_durable(order: str, payload: bytes, folder: str) -> str:
-    durable_put(Path(folder))
-    return order
-
-
-def durable_put(folder: Path) -> None:
-    """The least that a durable put of a small object takes: the file's fsync, and the folder's."""
-    descriptor, name = tempfile.mkstemp(dir=folder)
-    try:
-        os.write(descriptor, b"x" * 2048)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.link(name, f"{name}.put")
-    os.unlink(name)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def milliseconds(function: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    function()
-    return (time.perf_counter() - begun) * 1e3
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +36,12 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def backend(folder: Path) -> Iterator[JobBackend]:
-    ray.cloudpickle.register_pickle_by_value(__import__(__name__, fromlist=["NoOp"]))
+    ray.cloudpickle.register_pickle_by_value(__import__("no_op"))
     store = {"backend": "parquet", "uri": str(folder / "store")}
     with configure_job_backend("ray-simple", analytics_store=store, address="local") as backend:
         for job in [backend.submit(NoOp()) for _ in range(50)]:  # every worker has its imports and its store open
             assert job.wait(120) is JobStatus.COMPLETED, job.failure
         yield backend
-
-
-ARGUMENTS = ("o" * 1500, b"p" * 500)
-"""Of the size of a no-op job's order and payload."""
 
 
 def test_submit_to_result(benchmark: Any, backend: JobBackend, folder: Path) -> None:

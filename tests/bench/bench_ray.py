@@ -1,0 +1,143 @@
+"""What a job of the ray backend costs over bare Ray tasks: each figure with its floor, measured in one run."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from no_op import ARGUMENTS, NoOp, bare_and_durable, durable_put, milliseconds
+
+from checkmaite_core import JobBackend, JobStatus, Work, configure_job_backend
+from checkmaite_ray.protocol import NAMESPACE, controller_prefix, registry_name
+
+pytestmark = pytest.mark.bench
+
+SCOPE = "bench"
+ROUNDS = 200
+CURVE = (100, 1_000, 10_000)
+ONE_BY_ONE = 300
+
+
+@ray.remote(num_cpus=0)
+class Bare:
+    """The floor of one call to an actor."""
+
+    async def echo(self, value: bytes) -> bytes:
+        return value
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="cmb-", dir="/tmp") as name, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", name)
+        patch.setenv("HOME", name)
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def backend(folder: Path) -> Iterator[JobBackend]:
+    ray.cloudpickle.register_pickle_by_value(__import__("no_op"))
+    store = {"backend": "parquet", "uri": str(folder / "store")}
+    with configure_job_backend("ray", analytics_store=store, address="local", idempotency_scope=SCOPE) as backend:
+        warm = backend.submit_all([Work(NoOp())] * 50, force=True)  # every worker has its imports and its store open
+        assert {job.wait(120) for job in warm} == {JobStatus.COMPLETED}
+        yield backend
+
+
+def control_plane() -> dict[str, float]:
+    """Memory (MB) of the registry and of its controllers."""
+    pids = {"registry": ray.get(ray.get_actor(registry_name(SCOPE), NAMESPACE).about.remote())["pid"]}
+    for one in ray.util.list_named_actors(all_namespaces=True):
+        if one["name"].startswith(controller_prefix(SCOPE)):
+            actor = ray.get_actor(one["name"], NAMESPACE)
+            pids[one["name"].split(":")[2]] = ray.get(actor.attend_pid.remote())
+    return {name: psutil.Process(pid).memory_info().rss / 1e6 for name, pid in pids.items()}
+
+
+def test_latencies(benchmark: Any, backend: JobBackend, folder: Path) -> None:
+    floor = Bare.remote()  # type: ignore[attr-defined]
+    ray.get(floor.echo.remote(b""))
+    calls: list[float] = []
+    syncs: list[float] = []
+    ends: list[float] = []
+
+    def floors() -> None:
+        calls.append(milliseconds(lambda: ray.get(floor.echo.remote(b"x" * 2000))))
+        syncs.append(milliseconds(lambda: durable_put(folder)))
+
+    jobs: list[Any] = []
+
+    def submit() -> None:
+        jobs.append(backend.submit(NoOp(), force=True))
+
+    def settle() -> None:
+        if jobs:
+            job = jobs[-1]
+            job.result(60)
+            answered = time.time()
+            ends.append((answered - job.view().finished_at.timestamp()) * 1e3)
+        floors()
+
+    benchmark.pedantic(submit, setup=settle, rounds=ROUNDS, warmup_rounds=10)
+    times = sorted(one * 1e3 for one in benchmark.stats.stats.data)
+    print(f"\n\nray, local, {ROUNDS} jobs one after the other (ms: median / 95th / worst)")
+    for what, values in (
+        ("submit, durably accepted (target 8)", times),
+        ("worker's end to client's answer (target 8)", sorted(ends)),
+        ("floor: one actor call", sorted(calls)),
+        ("floor: durable put (2 fsyncs)", sorted(syncs)),
+    ):
+        print(f"  {what:<46}{statistics.median(values):7.2f}{values[int(len(values) * 0.95)]:8.2f}{values[-1]:8.2f}")
+
+
+@pytest.mark.parametrize("count", CURVE)
+def test_a_group(benchmark: Any, backend: JobBackend, folder: Path, count: int) -> None:
+    floor_count = min(count, 2_000)
+    floor = milliseconds(
+        lambda: ray.get([bare_and_durable.remote(*ARGUMENTS, str(folder)) for _ in range(floor_count)])
+    )
+    before = control_plane()
+    accepted: list[float] = []
+
+    def group() -> None:
+        works = [Work(NoOp(), name=uuid.uuid4().hex)] * count
+        begun = time.perf_counter()
+        jobs = backend.submit_all(works, force=True)
+        accepted.append((time.perf_counter() - begun) * 1e3)
+        jobs.results(timeout=600)
+
+    benchmark.pedantic(group, rounds=1)
+    after = control_plane()
+    job = count / benchmark.stats.stats.median
+    bare = floor_count / floor * 1e3
+    print(f"\n\nray, a group of {count} no-op jobs")
+    print(
+        f"  accepted in {accepted[0]:.0f} ms; {job:.0f} jobs/s; bare durable tasks {bare:.0f}/s; ratio {job / bare:.2f}"
+    )
+    grown = sum(after.values()) - sum(before.values())
+    print(
+        f"  control plane {sum(before.values()):.0f} -> {sum(after.values()):.0f} MB: {grown * 1e3 / count:.1f} KB a job"
+    )
+
+
+def test_one_by_one(benchmark: Any, backend: JobBackend, folder: Path) -> None:
+    floor = milliseconds(lambda: ray.get([bare_and_durable.remote(*ARGUMENTS, str(folder)) for _ in range(ONE_BY_ONE)]))
+
+    def burst() -> None:
+        jobs = [backend.submit(NoOp(), force=True) for _ in range(ONE_BY_ONE)]
+        assert {job.wait(120) for job in jobs} == {JobStatus.COMPLETED}
+
+    benchmark.pedantic(burst, rounds=3)
+    job = ONE_BY_ONE / benchmark.stats.stats.median
+    bare = ONE_BY_ONE / floor * 1e3
+    print(
+        f"\n\nray, {ONE_BY_ONE} jobs submitted one by one: {job:.0f}/s; bare durable {bare:.0f}/s; ratio {job / bare:.2f}"
+    )

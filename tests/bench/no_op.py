@@ -1,0 +1,69 @@
+"""Work with nothing to do, and the floors under it: what the benches of both Ray backends share."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from checkmaite_core.naming import compute_run_uid
+
+ARGUMENTS = ("o" * 1500, b"p" * 500)
+"""Of the size of a no-op job's order and payload."""
+
+
+class NoOp:
+    """A capability with nothing to do and no rows: what is left is what the backend and the commit cost."""
+
+    id = "bench.no_op"
+
+    def run(self, **_: Any) -> NoOpRun:
+        return NoOpRun()
+
+
+class NoOpRun:
+    capability_id = NoOp.id
+    run_uid = compute_run_uid(NoOp.id, {}, {})
+    dataset_metadata = model_metadata = metric_metadata = ()
+
+    def extract(self) -> tuple[()]:
+        return ()
+
+
+@ray.remote(max_retries=0)
+def bare(order: str, payload: bytes) -> str:
+    return order
+
+
+@ray.remote(max_retries=0)
+def bare_and_durable(order: str, payload: bytes, folder: str) -> str:
+    durable_put(Path(folder))
+    return order
+
+
+def durable_put(folder: Path) -> None:
+    """The least that a durable put of a small object takes: the file's fsync, and the folder's."""
+    descriptor, name = tempfile.mkstemp(dir=folder)
+    try:
+        os.write(descriptor, b"x" * 2048)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.link(name, f"{name}.put")
+    os.unlink(name)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def milliseconds(function: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    function()
+    return (time.perf_counter() - begun) * 1e3
