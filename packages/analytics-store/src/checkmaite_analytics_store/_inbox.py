@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from checkmaite_analytics_store._at_once import for_each
 from checkmaite_analytics_store._bundle import Abandoned, StoredRun, decode
 from checkmaite_analytics_store._index import EventIndex
 from checkmaite_analytics_store._layout import INBOX, event_of_key, inbox_key
@@ -16,7 +15,7 @@ from checkmaite_analytics_store._schemas import SchemaRegistry
 from checkmaite_analytics_store._sealed import corrupt
 from checkmaite_core.errors import CorruptObjectError, ObjectNotFoundError
 from checkmaite_core.record import ScalarType
-from checkmaite_storage import ObjectInfo, ObjectStore
+from checkmaite_storage import ObjectInfo, ObjectStore, for_each
 
 __all__ = ["Identity", "Inbox", "Snapshot", "TailEvent", "TailListing", "why"]
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from checkmaite_analytics_store._at_once import for_each
 from checkmaite_analytics_store._layout import MANIFESTS, event_of_key, manifest_number
 from checkmaite_analytics_store._manifest import ManifestReader
 from checkmaite_core.errors import CorruptObjectError
-from checkmaite_storage import ObjectInfo, ObjectStore
+from checkmaite_storage import ObjectInfo, ObjectStore, for_each
 
 __all__ = ["Reclaimed", "reclaim"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from checkmaite_storage import ObjectStore
+from checkmaite_storage._interface import ObjectStore
 
 __all__ = ["for_each"]
 
