@@ -6,7 +6,19 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-__all__ = ["Accepted", "Adopted", "Began", "CancelRequested", "Ended", "Event", "Policy", "Started", "decode", "encode"]
+__all__ = [
+    "Accepted",
+    "Adopted",
+    "AttemptFailed",
+    "Began",
+    "CancelRequested",
+    "Ended",
+    "Event",
+    "Policy",
+    "Started",
+    "decode",
+    "encode",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +137,26 @@ class Began:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """One start of a job is over, and the job has not ended with it. Exactly one of the last two is given.
+
+    Attributes:
+        job_id: The job.
+        at: When (POSIX seconds, the registry's clock).
+        attempt: Which start of it.
+        cause: Why it is started again (see :class:`checkmaite_ledger.directory.Cause`).
+        failure: What it is settled with otherwise: a :class:`checkmaite_core.failure.FailureRecord` as JSON text.
+    """
+
+    job_id: str
+    at: float
+    attempt: int
+    cause: str = ""
+    failure: str = ""
+    kind: ClassVar[str] = "attempt_failed"
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     """Somebody asked for a job that may be running to be stopped.
 
@@ -158,8 +190,10 @@ class Ended:
     kind: ClassVar[str] = "ended"
 
 
-Event = Accepted | Adopted | Started | Began | CancelRequested | Ended
-_KINDS: dict[str, type[Any]] = {one.kind: one for one in (Accepted, Adopted, Started, Began, CancelRequested, Ended)}
+Event = Accepted | Adopted | Started | Began | AttemptFailed | CancelRequested | Ended
+_KINDS: dict[str, type[Any]] = {
+    one.kind: one for one in (Accepted, Adopted, Started, Began, AttemptFailed, CancelRequested, Ended)
+}
 
 
 def encode(event: Event) -> bytes:

@@ -9,6 +9,7 @@ from checkmaite_core.job import JobStatus
 from checkmaite_ledger.events import (
     Accepted,
     Adopted,
+    AttemptFailed,
     Began,
     CancelRequested,
     Ended,
@@ -45,6 +46,8 @@ class JobRecord:
         started_at: When the latest start was decided (POSIX seconds, the registry's clock).
         began_at: When a worker began the latest start (POSIX seconds, the worker's clock), if it has said so.
         place: Where that was.
+        retry: Why it waits to be started again (see :class:`checkmaite_ledger.directory.Cause`); empty if it does not.
+        failure: What it is to be settled with, as JSON text, while it waits for that; empty if it does not.
         cancel_requested_at: When somebody asked for it to be stopped.
         adopted: How many other submissions were given this job.
         status: As far as the events tell: RUNNING once a worker has said that it began, also while it waits for another
@@ -73,6 +76,8 @@ class JobRecord:
     started_at: float | None = None
     began_at: float | None = None
     place: str = ""
+    retry: str = ""
+    failure: str = ""
     cancel_requested_at: float | None = None
     adopted: int = 0
     status: JobStatus = JobStatus.PENDING
@@ -130,9 +135,18 @@ def evolve(record: JobRecord, event: Event) -> JobRecord:
             )
         case Began():
             return replace(record, began_at=event.at, place=event.place, status=JobStatus.RUNNING)
+        case AttemptFailed():
+            return replace(record, retry=event.cause, failure=event.failure)
         case CancelRequested():
             return replace(record, cancel_requested_at=event.at)
         case Ended():
-            return replace(record, status=JobStatus(event.status), ended_at=event.at, outcome=event.outcome)
+            return replace(
+                record,
+                status=JobStatus(event.status),
+                ended_at=event.at,
+                outcome=event.outcome,
+                retry="",
+                failure="",
+            )
         case _:
             assert_never(event)
