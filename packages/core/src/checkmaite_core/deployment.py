@@ -14,7 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from checkmaite_core.errors import VersionSkewError
 
-__all__ = ["Environment", "Finding", "Level", "compare_environments", "describe_environment", "require_match"]
+__all__ = [
+    "Environment",
+    "Finding",
+    "Level",
+    "compare_environments",
+    "describe_environment",
+    "distribution_of",
+    "require_match",
+]
 
 _OURS = (
     "checkmaite-core",
@@ -81,7 +89,7 @@ def describe_environment(module: str | None = None, *, distribution: str | None 
         module: Name of the module that defines the capability; the distribution it comes from is included.
         distribution: Name of such a distribution, where it is known already.
     """
-    subject = distribution or (_distribution_of(module.partition(".")[0]) if module else None)
+    subject = distribution or (distribution_of(module.partition(".")[0]) if module else None)
     base = _base_environment()
     if subject is None or subject in base.versions:
         return base.model_copy(update={"subject": subject})
@@ -108,7 +116,7 @@ def _version(distribution: str) -> str | None:
 
 
 @functools.cache
-def _distribution_of(top_level: str) -> str | None:
+def distribution_of(top_level: str) -> str | None:
     """The distribution that brings a top-level module.
 
     None for scripts, notebooks, loose files, editable installations (which list no files) and namespaces that

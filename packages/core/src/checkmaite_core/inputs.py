@@ -67,7 +67,7 @@ class InputRef(BaseModel):
                     "(working_dir or py_modules).",
                 ) from error
         loaded = loader(self.uri)
-        own = _own_id(loaded)
+        own = own_id(loaded)
         if own is not None and own != self.id:
             raise RunContractError(  # without the URI: it may hold a password
                 f"what the loader of input {self.id!r} returned has the id {own!r}.",
@@ -139,7 +139,7 @@ def input_id(value: Any) -> str:
     Raises:
         InvalidCapabilityError: It has neither.
     """
-    found = _own_id(value)
+    found = own_id(value)
     if found is None:
         raise InvalidCapabilityError(
             f"an input of class {type(value).__qualname__} has no id.",
@@ -151,10 +151,10 @@ def input_id(value: Any) -> str:
 
 def label(value: Any) -> str:
     """The id of an input where it has one, else its class: a name for people."""
-    return _own_id(value) or type(value).__name__
+    return own_id(value) or type(value).__name__
 
 
-def _own_id(value: Any) -> str | None:
+def own_id(value: Any) -> str | None:
     metadata = getattr(value, "metadata", None)
     own = metadata.get("id") if isinstance(metadata, Mapping) else getattr(value, "id", None)
     return own if isinstance(own, str) and own else None

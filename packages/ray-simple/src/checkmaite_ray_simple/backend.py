@@ -8,8 +8,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +30,7 @@ from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import Job, JobPage, JobStatus, Progress
 from checkmaite_core.outcome import Outcome
 from checkmaite_core.provenance import utc_now
+from checkmaite_core.queueing import Room
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_core.submission import Submission
 from checkmaite_core.tracking import TrackedJob, check_job_id, page_of
@@ -70,6 +72,7 @@ class _Task:
         attempt: How many times it has been started.
         reference: The running Ray task; None while there is none.
         place: Where it runs, for messages.
+        causes: How many times it has been started again, by cause.
     """
 
     job: TrackedJob
@@ -79,6 +82,7 @@ class _Task:
     attempt: int = 0
     reference: Any = None
     place: str = ""
+    causes: Counter[str] = field(default_factory=Counter)
 
 
 class RaySimpleBackend(JobBackend):
@@ -102,6 +106,7 @@ class RaySimpleBackend(JobBackend):
         self._process = os.getpid()
         self._accepting = threading.Lock()
         self._nodes = Nodes()
+        self._room = Room(options.max_unfinished)
         self._connection = connection.acquire(options)
         try:
             self._board = Board.remote()  # type: ignore[attr-defined]
@@ -142,55 +147,69 @@ class RaySimpleBackend(JobBackend):
         jobs = [task.job for task in list(self._tasks.values())]
         return page_of(jobs, status=status, name=name, since=since, limit=limit, cursor=cursor)
 
-    def _submit(self, submission: Submission) -> Job:
+    def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
         self._maintenance.tell()
+        self._refuse_if_it_cannot_run(submissions[0].name)
+        tasks = [self._task(submission) for submission in submissions]
+        self._room.take(len(tasks), queue_timeout)
+        with self._accepting:
+            if self._closed:
+                raise ConfigurationError(
+                    f"this ray-simple backend was shut down while job {submissions[0].name!r} was being submitted.",
+                    hint="Call configure_job_backend(...) again.",
+                )
+            self._tasks.update({task.job.job_id: task for task in tasks})
+            try:
+                for task in tasks:
+                    self._start(task)
+            except BaseException:  # it goes on: nobody has got the jobs, so nobody may be made to wait for them
+                for task in tasks:
+                    del self._tasks[task.job.job_id]
+                    self._force(task)
+                self._room.give(len(tasks))
+                raise
+        for task in tasks:
+            task.job.add_done_callback(lambda _: self._room.give())
+        return [task.job for task in tasks]
+
+    def _refuse_if_it_cannot_run(self, name: str) -> None:
         if not self._connection.alive:
             raise ClusterUnreachableError(
-                f"the Ray of this backend has been shut down in this process, so job {submission.name!r} cannot run.",
+                f"the Ray of this backend has been shut down in this process, so job {name!r} cannot run.",
                 hint="Shut the backend down too, and call configure_job_backend(...) again.",
             )
         if os.getpid() != self._process:
             raise ConfigurationError(
-                f"job {submission.name!r} was submitted in a fork of the process that this backend belongs to, where "
-                "it cannot work.",
+                f"job {name!r} was submitted in a fork of the process that this backend belongs to, where it cannot "
+                "work.",
                 hint="Submit it in the process that called configure_job_backend(...), or start the other one with "
                 'multiprocessing.get_context("spawn") and configure a backend there.',
             )
-        waits_for = self._nodes.check(submission.name, submission.resources)
+
+    def _task(self, submission: Submission) -> _Task:
+        """A job that could be started."""
+        waits_for = self._nodes.check(submission.name, submission.resources, submission.of_which)
         try:
             function = run_job.options(**task_options(submission.resources))
         except ValueError as error:
             raise ResourceDemandError(
-                f"Ray does not take what job {submission.name!r} asks for: {error}.",
+                f"{submission.of_which}Ray does not take what job {submission.name!r} asks for: {error}.",
                 hint="Correct resources={...}: amounts in steps of 0.0001, GPUs above 1 in whole numbers, and no name "
                 "of Ray's own in custom.",
             ) from error
         payload: Any = submission.pickle(cloudpickle.dumps)
-        job_id = submission.order.job_id
-        job = TrackedJob(job_id, submission.name, submission.submitted_at, self._on_cancel)
+        job = TrackedJob(submission.order.job_id, submission.name, submission.submitted_at, self._on_cancel)
         job.mark_pending(waits_for)
         if len(payload) >= _LARGE:
             payload = ray.put(payload)
-        task = _Task(job, submission.order.model_dump_json(), payload, function)
-        with self._accepting:
-            if self._closed:
-                raise ConfigurationError(
-                    f"this ray-simple backend was shut down while job {submission.name!r} was being submitted.",
-                    hint="Call configure_job_backend(...) again.",
-                )
-            self._tasks[job_id] = task
-            try:
-                self._start(task)
-            except BaseException:  # it goes on: nobody has got the job, so nobody may be made to wait for it
-                del self._tasks[job_id]
-                raise
-        return job
+        return _Task(job, submission.order.model_dump_json(), payload, function)
 
     # What follows is run by the dispatcher, except for the first start of a job.
 
     def _start(self, task: _Task) -> None:
         task.attempt += 1
-        task.reference = task.function.remote(task.order, task.payload, task.attempt, self._board)
+        names = self._options.retry_exceptions
+        task.reference = task.function.remote(task.order, task.payload, task.attempt, self._board, names)
         self._then(task.reference, self._on_result, task)
 
     def _then(self, reference: Any, handle: Callable[..., None], *arguments: Any) -> None:
@@ -202,23 +221,37 @@ class RaySimpleBackend(JobBackend):
 
         reference.future().add_done_callback(tell)
 
-    def _on_result(self, outcome: str | None, error: BaseException | None, task: _Task) -> None:
+    def _on_result(self, answer: str | None, error: BaseException | None, task: _Task) -> None:
         left_behind, task.reference = task.reference is None, None
-        if outcome is not None:
-            self._end(task, Outcome.model_validate_json(outcome))
+        if answer is not None:
+            outcome, failure = failures.read_answer(answer)
+            if outcome is not None:
+                self._end(task, Outcome.model_validate_json(outcome))
+            elif failure is not None and not left_behind:
+                self._retry(task, failure, "raised", self._options.exception_retries)
             return
         assert error is not None, "a task without an outcome has raised"
         if left_behind:
             return
-        if task.job.cancel_requested:
-            self._settle(task, self._cancelled(task))
-            return
-        failure = failures.describe(error, task.attempt, task.place)
-        if failure.retryable and task.attempt <= self._options.max_retries:
-            self._start(task)
-        elif failure.kind is FailureKind.DEPLOYMENT and task.attempt == 1:
+        failure, loss = failures.classify(error, task.attempt, task.place)
+        if loss is failures.Loss.NODE:
+            self._retry(task, failure, loss, None)
+        elif loss is not None:
+            limit = self._options.max_retries if loss is failures.Loss.LOST else self._options.oom_retries
+            self._retry(task, failure, loss, limit)
+        elif task.attempt == 1 and not task.job.cancel_requested:
             # It has never begun, so there is nothing to settle, and no worker in this overlay that could.
             self._end(task, Outcome(status=JobStatus.FAILED, failure=failure, finished_at=utc_now()))
+        else:
+            self._settle(task, self._cancelled(task) if task.job.cancel_requested else failure)
+
+    def _retry(self, task: _Task, failure: FailureRecord, cause: str, limit: int | None) -> None:
+        """Start it again, unless it was cancelled, or has been started again ``limit`` times for this cause."""
+        if task.job.cancel_requested:
+            self._settle(task, self._cancelled(task))
+        elif limit is None or task.causes[cause] < limit:
+            task.causes[cause] += 1
+            self._start(task)
         else:
             self._settle(task, failure)
 

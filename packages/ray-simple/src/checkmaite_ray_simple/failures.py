@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from ray import exceptions as raised
 
 from checkmaite_core.errors import CheckmaiteError
 from checkmaite_core.failure import FailureKind, FailureRecord
+from checkmaite_core.outcome import Unsettled
 
-__all__ = ["TaskLostError", "describe", "first_line"]
+__all__ = ["Loss", "TaskLostError", "classify", "describe", "first_line", "read_answer"]
 
 _DEPLOYMENT = (raised.RuntimeEnvSetupError, raised.RayTaskError)
 """The overlay could not be set up; or our own task function raised, which it does only if it cannot be imported."""
+
+_NODE = (raised.NodeDiedError, raised.LocalRayletDiedError)
 
 
 class TaskLostError(CheckmaiteError):
@@ -22,7 +27,23 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
+class Loss(StrEnum):
+    """What Ray took from under a job: what decides whether, and how often, it is started again."""
+
+    LOST = "lost"
+    """Its worker process ended, or Ray lost it otherwise."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """Its worker was killed for memory."""
+    NODE = "node"
+    """Its node went away or was preempted."""
+
+
 def describe(error: BaseException, attempts: int, place: str) -> FailureRecord:
+    """Turn what Ray raised for a job into a failure (see :func:`classify`)."""
+    return classify(error, attempts, place)[0]
+
+
+def classify(error: BaseException, attempts: int, place: str) -> tuple[FailureRecord, Loss | None]:
     """Turn what Ray raised for a job into a failure.
 
     Args:
@@ -31,17 +52,19 @@ def describe(error: BaseException, attempts: int, place: str) -> FailureRecord:
         place: Where it ran last, for the message; empty if it is not known.
 
     Returns:
-        The record; ``retryable`` says whether starting the job again can help.
+        The record, and what was lost; None if starting the job again cannot help. Then it has never begun.
     """
     if isinstance(error, raised.OutOfMemoryError):
         record = FailureRecord.from_exception(error, FailureKind.OUT_OF_MEMORY, retryable=True, attempts=attempts)
-        return record.model_copy(update={"message": first_line(error)})  # a page of figures; the traceback keeps it
+        # A page of figures; the traceback keeps it.
+        return record.model_copy(update={"message": first_line(error)}), Loss.OUT_OF_MEMORY
     if isinstance(error, _DEPLOYMENT):
-        return FailureRecord.from_exception(error, FailureKind.DEPLOYMENT, attempts=attempts)
+        return FailureRecord.from_exception(error, FailureKind.DEPLOYMENT, attempts=attempts), None
+    loss = Loss.LOST
     if isinstance(error, raised.WorkerCrashedError):
         what = "its worker process ended: it was killed, crashed, or called os._exit()"
-    elif isinstance(error, raised.NodeDiedError):
-        what = "its node went away"
+    elif isinstance(error, _NODE):
+        loss, what = Loss.NODE, "its node went away"
     else:
         what = "Ray lost it"
     lost = TaskLostError(
@@ -49,4 +72,10 @@ def describe(error: BaseException, attempts: int, place: str) -> FailureRecord:
         hint="Submit it again; if it happens again, look at the node's Ray logs, and at what native code it runs.",
     )
     lost.__cause__ = error
-    return FailureRecord.from_exception(lost, FailureKind.LOST, retryable=True, attempts=attempts)
+    return FailureRecord.from_exception(lost, FailureKind.LOST, retryable=True, attempts=attempts), loss
+
+
+def read_answer(answer: str) -> tuple[str | None, FailureRecord | None]:
+    """What a job's task answered: its outcome (JSON), or what its code raised if it is to be started again."""
+    unsettled = Unsettled.read(answer)
+    return (answer, None) if unsettled is None else (None, unsettled.failure)

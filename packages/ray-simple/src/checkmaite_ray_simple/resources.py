@@ -36,12 +36,13 @@ class Nodes:
     def __init__(self) -> None:
         self._met: set[tuple[tuple[str, float], ...]] = set()
 
-    def check(self, name: str, resources: Resources) -> str | None:
+    def check(self, name: str, resources: Resources, of_which: str = "") -> str | None:
         """Make sure that one node can meet the demand at all.
 
         Args:
             name: The job's name, for the message.
             resources: Its demand.
+            of_which: What the message begins with.
 
         Returns:
             None if a node can; what the job waits for if none can but an autoscaler may add one.
@@ -61,7 +62,8 @@ class Nodes:
         if autoscaler_runs():
             return f"no node has {_text(demand)}; waiting for the autoscaler to add one (the nodes have: {have})"
         raise ResourceDemandError(
-            f"job {name!r} asks for {_text(demand)} on one node, which none can give. The nodes have: {have}.",
+            f"{of_which}job {name!r} asks for {_text(demand)} on one node, which none can give. "
+            f"The nodes have: {have}.",
             hint="Ask for less with resources={...}, or add a node that has it.",
         )
 

@@ -7,7 +7,11 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from checkmaite_core.retrying import ExceptionName
+
 __all__ = ["RaySimpleOptions"]
+
+_Count = Annotated[int, Field(ge=0)]
 
 
 class RaySimpleOptions(BaseModel):
@@ -18,8 +22,12 @@ class RaySimpleOptions(BaseModel):
             does (``RAY_ADDRESS``, then the latest one of this machine); ``host:port`` is a cluster's GCS port;
             ``ray://host:port`` its client port.
         runtime_env: Ray's overlay for the workers: ``env_vars``, ``working_dir``, ``py_modules``, ``pip`` ...
-        max_retries: How many times a job is started again after its worker, its node or its memory was lost.
-            Code that raises is never run again.
+        max_retries: How many times a job is started again after its worker was lost. A lost node does not count.
+        oom_retries: How many times it is started again after its worker was killed for memory.
+        retry_exceptions: Names of exceptions after which its code is run again, such as ``ConnectionError`` or
+            ``package.module.Error``; those derived from them count too.
+        exception_retries: How many times that is done.
+        max_unfinished: How many jobs may wait and run; further ones are refused with ``BackpressureError``.
         cancel_grace_seconds: How long a cancelled job that is running may take to see
             :func:`checkmaite_core.cancelled` and stop, before it is stopped by force.
         maintain_after: After so many jobs that stored results, a worker puts the store in order, so that queries stay
@@ -37,9 +45,13 @@ class RaySimpleOptions(BaseModel):
     address: str = Field(default="local", min_length=1)
     # It may hold secrets in env_vars, so it is shown nowhere.
     runtime_env: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
-    max_retries: Annotated[int, Field(ge=0)] = 2
+    max_retries: _Count = 2
+    oom_retries: _Count = 1
+    retry_exceptions: tuple[ExceptionName, ...] = ()
+    exception_retries: _Count = 2
+    max_unfinished: Annotated[int, Field(ge=1)] = 100_000
     cancel_grace_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
-    maintain_after: Annotated[int, Field(ge=0)] = 500
+    maintain_after: _Count = 500
     maintain_timeout_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
     reinit: bool = False
     num_cpus: Annotated[int, Field(ge=1)] | None = None

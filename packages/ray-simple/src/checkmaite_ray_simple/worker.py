@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,22 +19,31 @@ from checkmaite_ray_simple.channel import Event
 
 __all__ = ["maintain_store", "run_job", "settle_jobs"]
 
+_BEGAN_AFTER = 0.05
 _PROGRESS_INTERVAL = 0.2
 _CANCEL_INTERVAL = 0.2
 _ANSWER_TIMEOUT = 2.0
-"""Seconds: between two reports, between two questions, and the longest wait for an answer."""
+"""Seconds: before the first message, between two reports, between two questions, and the longest wait for an answer."""
 
 
 class _Monitor:
-    """A worker's end of a run: sends what happens to the board, asks it whether to stop. Never raises for Ray."""
+    """A worker's end of a run: sends what happens to the board, asks it whether to stop. Never raises for Ray.
+
+    The first message waits a little: a job that has ended by then needs none, and many are that short.
+    """
 
     def __init__(self, board: Any, job_id: str, attempt: int) -> None:
         self._board = board
         self._last = Event(job_id, attempt, datetime.now(UTC), os.getpid(), ray.get_runtime_context().get_node_id())
         self._reported = self._asked = float("-inf")
-        self._held_back: threading.Timer | None = None
         self._cancelled = False
-        board.tell.remote(self._last)
+        self._held_back: threading.Timer | None = None
+        self._hold_back(_BEGAN_AFTER)
+
+    def close(self) -> None:
+        """The job has ended; what is held back is not sent any more."""
+        if self._held_back is not None:
+            self._held_back.cancel()
 
     def report_progress(self, done: int, total: int | None, description: str) -> None:
         # Whole, with when and where it began: should the board have been restarted, this makes up for what it lost.
@@ -45,9 +55,12 @@ class _Monitor:
             self._send()
         else:
             # The step after this one may take an hour.
-            self._held_back = threading.Timer(wait, self._send)
-            self._held_back.daemon = True
-            self._held_back.start()
+            self._hold_back(wait)
+
+    def _hold_back(self, seconds: float) -> None:
+        self._held_back = threading.Timer(seconds, self._send)
+        self._held_back.daemon = True
+        self._held_back.start()
 
     def _send(self) -> None:
         self._held_back = None
@@ -68,14 +81,27 @@ class _Monitor:
 
 
 @ray.remote(max_retries=0)
-def run_job(order: str, payload: bytes, attempt: int, board: Any) -> str:
-    """Run one job and return its :class:`~checkmaite_core.outcome.Outcome` as JSON.
+def run_job(order: str, payload: bytes, attempt: int, board: Any, retry_exceptions: Collection[str] = ()) -> str:
+    """Run one job and return, as JSON, its :class:`~checkmaite_core.outcome.Outcome`.
+
+    If its code raised one of ``retry_exceptions``, that is an :class:`~checkmaite_core.outcome.Unsettled` instead.
 
     The payload is bytes to Ray: whatever is wrong with unpickling it is found, and explained, by ``execute``.
     """
     work = WorkOrder.model_validate_json(order)
     monitor = _Monitor(board, work.job_id, attempt)
-    return execute(work, payload, loads=cloudpickle.loads, monitor=monitor, attempt=attempt).model_dump_json()
+    try:
+        answer = execute(
+            work,
+            payload,
+            loads=cloudpickle.loads,
+            monitor=monitor,
+            attempt=attempt,
+            retry_exceptions=retry_exceptions,
+        )
+    finally:
+        monitor.close()
+    return answer.model_dump_json()
 
 
 @ray.remote(num_cpus=0, max_retries=0)

@@ -1,0 +1,303 @@
+"""Describing objects as JSON values that are equal in every process, or saying that it cannot be done.
+
+Classes and functions that a worker imports are described by name and by the code under that name. Those that travel
+with the work, because a script or notebook defines them, are described by what they are made of: bytecode, constants,
+defaults, and whatever of their surroundings they use, and so on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import dis
+import enum
+import fractions
+import functools
+import hashlib
+import json
+import logging
+import pathlib
+import re
+import sys
+import types
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from checkmaite_core._code_digest import code_of_module
+
+__all__ = ["Describer", "NotStableError", "canonical"]
+
+_MOST = 100_000
+_DEEPEST = 100
+"""How many objects are looked at for one description, and how far into them."""
+_PLAIN = (type(None), bool, int, float, str)
+_BY_TEXT = (
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    datetime.tzinfo,
+    decimal.Decimal,
+    fractions.Fraction,
+    complex,
+    pathlib.PurePath,
+    range,
+    re.Pattern,
+    uuid.UUID,
+    type(Ellipsis),
+    type(NotImplemented),
+)
+_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME")
+
+
+class NotStableError(Exception):
+    """Something cannot be described in a way that is the same in every process."""
+
+
+def canonical(document: Any) -> str:
+    """JSON text that is equal for equal values."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+class Describer:
+    """Describes objects, and keeps what it has found out about their classes and modules."""
+
+    def __init__(self) -> None:
+        self._classes: dict[type, Any] = {}
+        self._modules: dict[str, str] = {}
+
+    def value(self, value: Any) -> Any:
+        """A description of an object.
+
+        Raises:
+            NotStableError: There is none.
+        """
+        return _Walk(self).value(value)
+
+    def class_of(self, kind: type) -> Any:
+        """A description of a class, on its own."""
+        if kind not in self._classes:
+            self._classes[kind] = _Walk(self, inside=True).value(kind)
+        return self._classes[kind]
+
+    def code(self, module: str) -> str:
+        """The code under a module's name."""
+        if module not in self._modules:
+            found = code_of_module(module)
+            if found is None:
+                raise NotStableError(f"module {module!r} has no file")
+            self._modules[module] = found
+        return self._modules[module]
+
+
+class _Walk:
+    """One description. What is met again inside itself, or a class again, is named by the number of its first meeting.
+
+    Args:
+        describer: What is known of classes and modules.
+        inside: Whether code is being described: its classes are then met like everything else. Classes of mere
+            values are described on their own, so that this has to be done only once.
+    """
+
+    def __init__(self, describer: Describer, *, inside: bool = False) -> None:
+        self._describer = describer
+        self._inside = inside
+        self._depth = self._count = 0
+        self._met: dict[int, int] = {}
+
+    def value(self, value: Any) -> Any:
+        if isinstance(value, _PLAIN) and not isinstance(value, enum.Enum):
+            return value
+        if id(value) in self._met:
+            return ["met", self._met[id(value)]]
+        self._count += 1
+        if self._count > _MOST or self._depth >= _DEEPEST:
+            raise NotStableError("too large")
+        self._met[id(value)] = self._count
+        self._depth += 1
+        try:
+            return self._described(value)
+        finally:
+            self._depth -= 1
+            # Equal values count as equal, whether they are one object or two; classes and functions have a name.
+            if not isinstance(value, type | types.FunctionType):
+                del self._met[id(value)]
+
+    def _described(self, value: Any) -> Any:
+        if isinstance(value, bytes | bytearray):
+            return ["bytes", hashlib.sha256(value).hexdigest()]
+        if isinstance(value, enum.Enum):
+            return ["enum", self._class(type(value)), value.name]
+        if isinstance(value, _BY_TEXT):
+            return ["text", _name(type(value)), repr(value)]
+        if type(value) in (list, tuple):
+            return [type(value).__name__, [self.value(item) for item in value]]
+        if isinstance(value, set | frozenset):
+            return ["set", sorted((_Walk(self._describer).value(item) for item in value), key=canonical)]
+        if isinstance(value, dict | types.MappingProxyType):
+            return self._mapping(value)
+        if isinstance(value, type):
+            return self._class_itself(value)
+        if isinstance(value, types.ModuleType):
+            return ["module", value.__name__, self._describer.code(value.__name__)]
+        if isinstance(value, logging.Logger):
+            return ["logger", value.name]
+        if isinstance(value, types.CodeType):
+            return self._code(value)
+        parts = _parts(value)
+        if parts is not None:
+            return [_name(type(value)), *map(self.value, parts)]
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        if isinstance(value, types.BuiltinFunctionType) and isinstance(value.__self__, types.ModuleType | None):
+            return ["builtin", value.__module__, value.__qualname__]
+        if type(value).__module__ == "typing" or isinstance(value, types.GenericAlias | types.UnionType):
+            return ["typing", _text(value)]
+        return self._object(value)
+
+    def _mapping(self, value: Any) -> Any:
+        if type(value) not in (dict, OrderedDict, types.MappingProxyType):
+            raise NotStableError(f"a {_name(type(value))}")
+        pairs = [(canonical(_Walk(self._describer).value(key)), item) for key, item in value.items()]
+        return ["dict", [[key, self.value(item)] for key, item in sorted(pairs, key=lambda pair: pair[0])]]
+
+    def _object(self, value: Any) -> Any:
+        kind = type(value)
+        if isinstance(value, BaseModel):
+            fields = {name: field for name, field in kind.model_fields.items() if not field.exclude}
+            state = {name: getattr(value, name) for name in fields} | (value.__pydantic_extra__ or {})
+            state |= value.__pydantic_private__ or {}
+        elif dataclasses.is_dataclass(value):
+            state = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        elif isinstance(value, tuple) and hasattr(kind, "_fields"):
+            state = dict(zip(kind._fields, value, strict=True))
+        elif _is_plain(kind):
+            state = vars(value)
+        else:
+            raise NotStableError(f"a {_name(kind)}")
+        return ["object", self._class(kind), [[name, self.value(state[name])] for name in sorted(state)]]
+
+    def _class(self, kind: type) -> Any:
+        return self.value(kind) if self._inside else self._describer.class_of(kind)
+
+    def _class_itself(self, kind: type) -> Any:
+        if not self._inside:
+            return self._describer.class_of(kind)
+        if _is_importable(kind):
+            code = self._describer.code(kind.__module__)
+            return ["class", _name(kind), code, [self.value(base) for base in kind.__bases__ if base is not object]]
+        entries = [[name, self.value(entry)] for name, entry in _entries(kind)]
+        return ["class", kind.__qualname__, [self.value(base) for base in kind.__bases__], _fields(kind), entries]
+
+    def _function(self, function: types.FunctionType) -> Any:
+        if _is_importable(function):
+            return ["function", function.__module__, function.__qualname__, self._describer.code(function.__module__)]
+        if not self._inside:
+            return _Walk(self._describer, inside=True).value(function)
+        used = sorted(name for name in set(_globals(function.__code__)) if name in function.__globals__)
+        closure = [_content(cell) for cell in function.__closure__ or ()]
+        parts = (function.__code__, function.__defaults__, function.__kwdefaults__, closure)
+        surroundings = [[name, self.value(function.__globals__[name])] for name in used]
+        return ["function", function.__qualname__, *map(self.value, parts), surroundings]
+
+    def _code(self, code: types.CodeType) -> Any:
+        facts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+        names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+        data = (code.co_code, code.co_exceptiontable)
+        return ["code", [*facts], *map(list, names), *(item.hex() for item in data), self.value(code.co_consts)]
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text(value: Any) -> str:
+    text = repr(value)
+    if " at 0x" in text:
+        raise NotStableError(text)
+    return text
+
+
+def _is_importable(value: Any) -> bool:
+    """Whether a worker finds this very object under its name."""
+    if value.__module__ == "__main__":
+        return False
+    found: Any = sys.modules.get(value.__module__)
+    for part in value.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is value
+
+
+def _is_plain(kind: type) -> bool:
+    """Whether all there is to know of an instance is in its ``__dict__``."""
+    own = all(getattr(kind, name) is getattr(object, name) for name in ("__reduce_ex__", "__reduce__", "__getstate__"))
+    # Instances of a class that is not Python's hold what cannot be seen.
+    seen = all(base is object or base.__flags__ & (1 << 9) for base in kind.__mro__)
+    return own and seen and hasattr(kind, "__dict__") and "__dict__" in dir(kind) and not _slots(kind)
+
+
+def _slots(kind: type) -> bool:
+    return any(isinstance(entry, types.MemberDescriptorType) for base in kind.__mro__ for entry in vars(base).values())
+
+
+def _parts(value: Any) -> tuple[Any, ...] | None:
+    """What a wrapper around functions is made of; None if it is none."""
+    found: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+        property: lambda each: (each.fget, each.fset, each.fdel),
+        classmethod: lambda each: (each.__func__,),
+        staticmethod: lambda each: (each.__func__,),
+        functools.cached_property: lambda each: (each.func,),
+        functools.partial: lambda each: (each.func, each.args, each.keywords),
+        functools.partialmethod: lambda each: (each.func, each.args, each.keywords),
+        types.MethodType: lambda each: (each.__func__, each.__self__),
+        functools._lru_cache_wrapper: lambda each: (each.__wrapped__,),
+    }
+    take = found.get(type(value))
+    return None if take is None else take(value)
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError as error:
+        raise NotStableError("a function whose surroundings are not complete yet") from error
+
+
+def _globals(code: types.CodeType) -> Iterator[str]:
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _GLOBALS:
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _globals(constant)
+
+
+def _entries(kind: type) -> Iterator[tuple[str, Any]]:
+    """What the body of a class says, without what Python, pydantic and dataclasses make of it."""
+    if issubclass(kind, enum.Enum):
+        yield "members", {name: member.value for name, member in kind.__members__.items()}
+    for name, entry in sorted(vars(kind).items()):
+        if isinstance(entry, types.FunctionType):
+            if entry.__code__.co_filename != "<string>":  # else it is made from the fields
+                yield name, entry
+        elif isinstance(entry, classmethod | staticmethod | property | functools.cached_property) or not (
+            name.startswith("__") or name == "_abc_impl" or issubclass(kind, enum.Enum) or _is_descriptor(entry)
+        ):
+            yield name, entry
+
+
+def _is_descriptor(entry: Any) -> bool:
+    return isinstance(entry, types.MemberDescriptorType | types.GetSetDescriptorType)
+
+
+def _fields(kind: type) -> list[str]:
+    """The fields of a class that has any, as text."""
+    if issubclass(kind, BaseModel):
+        return [f"{name}: {_text(field)}" for name, field in kind.model_fields.items()]
+    if dataclasses.is_dataclass(kind):
+        return [f"{field.name}: {_text(field)}" for field in dataclasses.fields(kind)]
+    return [f"{name}: {_text(hint)}" for name, hint in sorted(vars(kind).get("__annotations__", {}).items())]

@@ -1,0 +1,90 @@
+"""Which submissions are equal work: the run key.
+
+Two submissions with one key do the same thing to the same inputs and put it in the same place, so one job can serve
+both. It is made from the capability with the code behind it, its config, its inputs, the store, the report's
+threshold and the overlay. It is the same in every process, whatever its hash seed, and on every machine with the same
+code. Nothing of it is pickled: pickles of one class differ between processes.
+
+Where something cannot be told for certain, such as an array or an open file in the capability, there is no key, and
+the work is never shared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from checkmaite_core._describing import Describer, NotStableError, canonical
+from checkmaite_core.inputs import InputRef, Inputs, own_id
+from checkmaite_core.submission import Submission
+
+__all__ = ["run_key", "run_keys"]
+
+_VERSION = 1
+"""Changed with what a key is made from: keys of two versions are never equal."""
+
+
+def run_key(submission: Submission, *, overlay: str) -> str | None:
+    """The key of a submission; None if it cannot be told what equal work would be.
+
+    Args:
+        submission: The work.
+        overlay: The code and variables that the backend's workers get beside their image, as canonical text.
+
+    What counts of its parts:
+
+    - *capability*: its id, its class, its own attributes, and the code of its class and their classes. Of installed
+      packages that is the hashes in their ``RECORD``; of others, such as editable ones, the text of the whole
+      package; of scripts and notebooks, the functions, classes and values that it uses, whatever else stands there.
+    - *config*: its class and its values, without those that are excluded from its identity, such as ``resources``.
+    - *inputs*: the id, and the ``fingerprint`` (an attribute, or an entry of ``metadata``); of one without a
+      fingerprint, the code of its class. Its data is not looked at. Of references, also where and by what they are
+      loaded.
+    - *not*: the name, the resources, and where it comes from.
+    """
+    return run_keys([submission], overlay=overlay)[0]
+
+
+def run_keys(submissions: Sequence[Submission], *, overlay: str) -> list[str | None]:
+    """The keys of submissions that were made together; looks at each piece of code once."""
+    describer = Describer()
+    return [_key(submission, overlay, describer) for submission in submissions]
+
+
+def _key(submission: Submission, overlay: str, describer: Describer) -> str | None:
+    order, payload = submission.order, submission.payload
+    try:
+        document = {
+            "version": _VERSION,
+            "capability": [order.capability_id, describer.value(payload.capability)],
+            "config": describer.value(payload.config),
+            "inputs": _inputs(payload.inputs, describer),
+            "store": [order.store.backend, order.store.uri],
+            "report_threshold": float(order.report_threshold),
+            "overlay": overlay,
+        }
+    except NotStableError:
+        return None
+    return hashlib.sha256(canonical(document).encode()).hexdigest()
+
+
+def _inputs(inputs: Inputs, describer: Describer) -> dict[str, list[Any]]:
+    kinds = {"models": inputs.models, "datasets": inputs.datasets, "metrics": inputs.metrics}
+    return {kind: [_input(value, describer) for value in values] for kind, values in kinds.items()}
+
+
+def _input(value: Any, describer: Describer) -> list[Any]:
+    if isinstance(value, InputRef):
+        return ["reference", value.id, value.fingerprint, value.uri, describer.value(value.loader)]
+    found = own_id(value)
+    if found is None:
+        raise NotStableError(f"an input of class {type(value).__qualname__} has no id")
+    metadata = getattr(value, "metadata", None)
+    fingerprint = getattr(value, "fingerprint", None)
+    if fingerprint is None and isinstance(metadata, Mapping):
+        fingerprint = metadata.get("fingerprint")
+    if fingerprint is not None and not isinstance(fingerprint, str):
+        raise NotStableError(f"the fingerprint of input {found!r} is no text")
+    # A fingerprint says all; without one, at least an edited metric or dataset class makes other work.
+    return ["object", found, fingerprint or describer.class_of(type(value))]
