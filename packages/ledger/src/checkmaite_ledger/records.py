@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import assert_never
 
-from checkmaite_core.job import JobStatus
+from checkmaite_core.job import JobStatus, JobView
+from checkmaite_core.outcome import Outcome
 from checkmaite_ledger.events import (
     Accepted,
     Adopted,
@@ -93,6 +95,24 @@ class JobRecord:
     def may_have_run(self) -> bool:
         """Whether a worker may have begun it."""
         return self.attempt > 0
+
+    def parsed_outcome(self) -> Outcome | None:
+        """How it ended; None before."""
+        return Outcome.model_validate_json(self.outcome) if self.outcome else None
+
+    def view(self) -> JobView:
+        """What a handle shows of it, as far as the events tell."""
+        outcome = self.parsed_outcome()
+        began = None if self.began_at is None else datetime.fromtimestamp(self.began_at, UTC)
+        if outcome is None:
+            return JobView(status=self.status, started_at=began)
+        return JobView(
+            status=self.status,
+            started_at=outcome.started_at or began,
+            finished_at=outcome.finished_at,
+            failure=outcome.failure,
+            reference=outcome.reference,
+        )
 
 
 def accept(event: Accepted, position: int) -> JobRecord:

@@ -75,6 +75,14 @@ class CommitLog:
         numbers = self._reader.numbers("epochs")
         return self._reader.epoch(numbers[-1]) if numbers else None
 
+    def epoch(self, number: int) -> Epoch:
+        """One incarnation that claimed the log.
+
+        Raises:
+            ObjectNotFoundError: There is none of this number.
+        """
+        return self._reader.epoch(number)
+
     def epochs(self) -> list[Epoch]:
         """All incarnations that ever claimed the log, the first one first."""
         return [self._reader.epoch(number) for number in self._reader.numbers("epochs")]

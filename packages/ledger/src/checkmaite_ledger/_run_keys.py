@@ -1,0 +1,64 @@
+"""Which job holds a run key: it is given to those who submit equal work."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Mapping
+
+from checkmaite_core.job import JobStatus
+from checkmaite_ledger.records import JobRecord
+
+__all__ = ["RunKeys", "may_hold"]
+
+
+def may_hold(record: JobRecord) -> bool:
+    """Whether equal work may be given this job: it completed, or it is under way and nobody asked for it to stop."""
+    if record.ended:
+        return record.status is JobStatus.COMPLETED
+    return record.cancel_requested_at is None
+
+
+class RunKeys:
+    """The holder of each run key: of the jobs that may hold it, the one that was accepted last.
+
+    That is a function of the records alone, so it is the same after a replay as before.
+    """
+
+    def __init__(self, jobs: Mapping[str, JobRecord]) -> None:
+        self._jobs = jobs
+        self._holders: dict[str, str] = {}
+        self._older: dict[str, list[tuple[int, str]]] = {}  # by position; they may be given the key back
+
+    def holder(self, run_key: str | None) -> JobRecord | None:
+        """The job that equal work is given, if there is one."""
+        job_id = self._holders.get(run_key) if run_key is not None else None
+        return None if job_id is None else self._jobs[job_id]
+
+    def update(self, record: JobRecord) -> None:
+        """Take a record that is new, or whose right to its key has changed, into account."""
+        if record.run_key is None:
+            return
+        holder = self._holders.get(record.run_key)
+        if not may_hold(record):
+            if holder == record.job_id:
+                self._pass_on(record.run_key)
+        elif holder is None:
+            self._holders[record.run_key] = record.job_id
+        elif holder != record.job_id:
+            position = self._jobs[holder].position
+            newer = record.position > position
+            loser = (position, holder) if newer else (record.position, record.job_id)
+            insort(self._older.setdefault(record.run_key, []), loser)
+            if newer:
+                self._holders[record.run_key] = record.job_id
+
+    def _pass_on(self, run_key: str) -> None:
+        older = self._older.get(run_key, [])
+        del self._holders[run_key]
+        while older and run_key not in self._holders:
+            _, job_id = older.pop()
+            # One that may not hold it now comes back by itself if it completes after all.
+            if may_hold(self._jobs[job_id]):
+                self._holders[run_key] = job_id
+        if not older:
+            self._older.pop(run_key, None)
