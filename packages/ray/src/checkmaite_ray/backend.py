@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ray import cloudpickle
@@ -124,41 +124,31 @@ class RayBackend(JobBackend):
             "name": name,
             "since": None if since is None else since.timestamp(),
             "limit": limit,
-            "cursor": None if cursor is None else int(cursor),
+            "cursor": cursor,
         }
         with self._asked("page", self._session, filters) as answer:
             found = [self._handles.found(job_id, what) for job_id, what in answer["jobs"].items()]
         return JobPage(found, answer["next"])
 
-    def _submit(self, submission: Submission, *, queue_timeout: float | None = 0.0) -> Job:
-        return self._submit_all([submission], queue_timeout=queue_timeout)[0]
-
-    def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None = 0.0) -> list[Job]:
+    def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
         self._warn()
-        self._refuse_in_a_fork()
         items = [self._item(submission) for submission in submissions]
         deadline = None if queue_timeout is None else time.monotonic() + queue_timeout
-        jobs: list[Job | None] = [None] * len(items)
-        left = list(range(len(items)))
-        while left:
-            refused, retry_after = [], 0.0
-            with self._asked("submit", self._session, self._client, [items[n] for n in left]) as answer:
-                for position, (what, more) in zip(left, answer["answers"], strict=True):
-                    if what is None:
-                        refused.append(position)
-                        retry_after = max(retry_after, more)
-                    else:
-                        jobs[position] = self._handles.made(what["view"][0], what, JobOrigin(more))
-            left = refused
-            if left:
-                pause = retry_after if deadline is None else min(retry_after, deadline - time.monotonic())
-                if pause <= 0:
-                    raise _too_much(len(left), len(items), retry_after)
-                time.sleep(pause)  # as the registry has asked
-        return [job for job in jobs if job is not None]
+        while True:
+            with self._asked("submit", self._session, self._client, items) as answer:
+                if "retry_after" not in answer:
+                    return [
+                        self._handles.made(what["view"][0], what, JobOrigin(origin))
+                        for what, origin in answer["answers"]
+                    ]
+            retry_after = answer["retry_after"]
+            pause = retry_after if deadline is None else min(retry_after, deadline - time.monotonic())
+            if pause <= 0:
+                raise _too_much(len(items), retry_after)
+            time.sleep(pause)  # as the registry has asked
 
     def _item(self, submission: Submission) -> tuple[dict[str, Any], bytes]:
-        self._nodes.check(submission.name, submission.resources)
+        self._nodes.check(f"{submission.of_which}job {submission.name!r}", submission.resources)
         payload = submission.pickle(cloudpickle.dumps)
         order = submission.order
         bare = order.store.model_copy(update={"storage_options": {}})
@@ -194,7 +184,7 @@ class RayBackend(JobBackend):
         self._refuse_in_a_fork()
         if not self._connection.alive:
             raise self._gone()
-        answer = joining.answer(getattr(self._registry, method).remote(*arguments), self._connection)
+        answer: dict[str, Any] = joining.answer(getattr(self._registry, method).remote(*arguments), self._connection)
         raise_problem(answer)
         return answer
 
@@ -290,7 +280,7 @@ class RayBackend(JobBackend):
 
     def _sealed(self) -> ScopeSealedError:
         return ScopeSealedError(
-            f"another cluster has taken over scope {self._options.idempotency_scope!r}, so this one's registry stopped.",
+            f"another cluster serves scope {self._options.idempotency_scope!r} now, so this one's registry stopped.",
             hint="Connect to that cluster, or take the scope back with takeover=True.",
         )
 
@@ -350,9 +340,9 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _too_much(refused: int, of: int, retry_after: float) -> BackpressureError:
+def _too_much(count: int, retry_after: float) -> BackpressureError:
     return BackpressureError(
-        f"the registry has as many unfinished jobs as it takes; {refused} of {of} were refused.",
-        hint=f"Submit again in {retry_after:g} s, or wait for room with queue_timeout=SECONDS.",
+        f"the registry has as many unfinished jobs as it takes; there is no room for {count} more.",
+        hint=f"Try again in {retry_after:g} s, or have submit wait: queue_timeout=SECONDS.",
         retry_after=retry_after,
     )

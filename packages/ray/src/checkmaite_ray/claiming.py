@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from checkmaite_core.errors import ScopeInUseError
+from checkmaite_core.errors import EpochTakenError, ScopeInUseError
 from checkmaite_ledger.writer import LedgerWriter, latest_epoch
 from checkmaite_ray.identity import is_gone
 from checkmaite_ray.settings import LedgerConfig
-from checkmaite_storage import EpochTakenError, open_object_store
+from checkmaite_storage import open_object_store
 
 __all__ = ["claim"]
 
@@ -42,8 +42,8 @@ def claim(config: LedgerConfig, scope: str, who: Mapping[str, Any], takeover: bo
             if not verdict.gone:
                 raise ScopeInUseError(
                     f"scope {scope!r} at {config.uri} is served by another Ray cluster: {verdict.reason}.",
-                    hint=f"Connect to that one ({latest.who.get('address')}), use another idempotency_scope, or, if you "
-                    "are sure that it is to stop, pass takeover=True.",
+                    hint=f"Connect to that one ({latest.who.get('address')}), use another idempotency_scope, or, if "
+                    "it is to stop, pass takeover=True.",
                 )
         try:
             writer = LedgerWriter.claim(objects, scope, who, after=0 if latest is None else latest.number)

@@ -26,7 +26,7 @@ from checkmaite_ray_simple.worker import maintain_store
 __all__ = ["Controller"]
 
 _FORCE_AGAIN = 1.0
-"""Seconds after which a forced cancel that has had no effect is repeated: Ray loses one that meets the task on its way."""
+"""Seconds after which a forced cancel is repeated: Ray loses one that meets the task on its way to the worker."""
 _LAST_WORDS = 2.0
 """Seconds that a controller which is to stop gives Ray to end its tasks."""
 
@@ -63,7 +63,7 @@ class _Outbox:
 
 
 # No restart: its tasks end with it, and a new process must not be taken for it.
-@ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, max_concurrency=100_000)
+@ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, max_concurrency=100_000)  # type: ignore[call-overload]
 class Controller:
     """Owns running tasks.
 
@@ -154,7 +154,7 @@ class Controller:
                 ray.cancel(task.reference, force=True)
         if any(task.reference is not None for task in self._tasks.values()):
             await asyncio.sleep(_LAST_WORDS)
-        ray.actor.exit_actor()
+        ray.actor.exit_actor()  # type: ignore[no-untyped-call]
 
     # The workers' calls: what checkmaite_ray_simple.channel.Board offers.
 
@@ -200,7 +200,9 @@ class Controller:
         try:
             task.reference = item.start(self._self)
         except Exception as error:  # what Ray does not take of a job's demand or overlay: it is this job's failure
-            self._ended(task, failure=FailureRecord.from_exception(error, FailureKind.DEPLOYMENT, attempts=item.attempt))
+            self._ended(
+                task, failure=FailureRecord.from_exception(error, FailureKind.DEPLOYMENT, attempts=item.attempt)
+            )
             return
         self._spawn(self._attend_to(task))
 

@@ -64,16 +64,16 @@ def join(options: RayOptions, ledger: LedgerConfig, store: AnalyticsStoreConfig,
     greeting = {"protocol": PROTOCOL, "session": session, "options": given, "takeover": options.takeover}
     said = json.loads(answer(registry.hello.remote(json.dumps(greeting)), None))
     if said["protocol"] != PROTOCOL:
-        older = "the registry's: its image has an older" if said["protocol"] < PROTOCOL else "this client's: it has an older"
+        older = "the image of the registry" if said["protocol"] < PROTOCOL else "this client"
         raise ProtocolMismatchError(
             f"the registry of scope {scope!r} speaks version {said['protocol']} of the protocol, this client version "
             f"{PROTOCOL}.",
-            hint=f"Update {older} checkmaite-ray.",
+            hint=f"Update checkmaite-ray in {older}.",
         )
     raise_problem(said)
     if said["ledger"] != ledger.uri:
         raise ConfigurationError(
-            f"scope {scope!r} of this cluster keeps its ledger at {said['ledger']}, and this client names {ledger.uri}.",
+            f"scope {scope!r} of this cluster keeps its ledger at {said['ledger']}; this client says {ledger.uri}.",
             hint="Use the same analytics_store (or ledger=) as the other clients of the scope, or another "
             "idempotency_scope.",
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checkmaite_core import errors
-from checkmaite_core.errors import BackpressureError, CheckmaiteError, ClusterError, StorageError
+from checkmaite_core.errors import CheckmaiteError, ClusterError
 from checkmaite_core.job import JobStatus
 from checkmaite_ledger import JobRecord
 
@@ -100,7 +100,7 @@ def wire_view(record: JobRecord) -> tuple[Any, ...]:
 
 def problem(error: CheckmaiteError) -> dict[str, Any]:
     """An error as a value, for the other side to raise."""
-    extra = {"retry_after": error.retry_after} if isinstance(error, BackpressureError) else {}
+    extra = {name: getattr(error, name) for name in ("uri", "epoch", "retry_after", "job_id") if hasattr(error, name)}
     return {"type": type(error).__name__, "message": error.message, "hint": error.hint, **extra}
 
 
@@ -115,5 +115,6 @@ def raise_problem(answer: Mapping[str, Any]) -> None:
         return
     known = getattr(errors, said["type"], None)
     if not (isinstance(known, type) and issubclass(known, CheckmaiteError)):
-        known = StorageError if said["type"].endswith("StorageError") else ClusterError
-    raise known(said["message"], hint=said["hint"])
+        known = ClusterError
+    extra = {name: said[name] for name in ("uri", "epoch", "retry_after", "job_id") if name in said}
+    raise known(said["message"], hint=said["hint"], **extra)

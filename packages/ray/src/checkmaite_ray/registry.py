@@ -6,19 +6,19 @@ import asyncio
 import json
 import os
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import ray
 
-from checkmaite_core.errors import CheckmaiteError, ClusterError, ScopeInUseError, ScopeSealedError, StorageError
+from checkmaite_core.errors import CheckmaiteError, ClusterError, ScopeInUseError, ScopeSealedError, SealedError
+from checkmaite_ledger.listing import page_of
 from checkmaite_ray.claiming import claim
 from checkmaite_ray.identity import cluster_identity
-from checkmaite_ray.listing import page_of_records
 from checkmaite_ray.protocol import PROTOCOL, problem
 from checkmaite_ray.reign import Reign
 from checkmaite_ray.sessions import Sessions
 from checkmaite_ray.settings import LedgerConfig, RegistrySettings
-from checkmaite_storage import SealedError
 
 __all__ = ["Registry"]
 
@@ -28,7 +28,7 @@ _AGAIN = 1.0
 
 # Calls in flight when its process dies are made again once it is back, and all of them may be: accepting is idempotent
 # by the job id that the client made, the others by nature.
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=100_000)
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=100_000)  # type: ignore[call-overload]
 class Registry:
     """Accepts jobs, keeps their history, has them run, and tells clients.
 
@@ -59,7 +59,6 @@ class Registry:
         self._sessions = Sessions()
         self._reign: Reign | None = None
         self._problem: CheckmaiteError | None = None
-        self._identity = cluster_identity().as_json()
         self._incarnation = os.urandom(8).hex()
         self._starting = asyncio.get_running_loop().create_task(self._start())
 
@@ -93,11 +92,12 @@ class Registry:
         )
 
     async def submit(self, session: str, client: str, items: list[tuple[dict[str, Any], bytes]]) -> dict[str, Any]:
-        """Accept work (see :meth:`Reign.submit`)."""
+        """Accept work, all of it or none (see :meth:`Reign.submit`)."""
         try:
-            return {"answers": await (await self._serving()).submit(session, client, items)}
+            answers = await (await self._serving()).submit(session, client, items)
         except CheckmaiteError as error:
             return {"problem": problem(self._explained(error))}
+        return {"retry_after": answers} if isinstance(answers, float) else {"answers": answers}
 
     async def cancel(self, client: str, job_ids: list[str]) -> dict[str, Any]:
         """Ask for jobs to be stopped."""
@@ -123,9 +123,12 @@ class Registry:
             reign = await self._serving()
         except CheckmaiteError as error:
             return {"problem": problem(error)}
-        records, cursor = page_of_records(reign.published, **filters)
-        self._sessions.follow(session, [record.job_id for record in records if not record.ended])
-        return {"jobs": {record.job_id: reign.describe(record.job_id) for record in records}, "next": cursor}
+        since = filters.pop("since")
+        when = None if since is None else datetime.fromtimestamp(since, UTC)
+        page = page_of(reversed(reign.published.values()), since=when, **filters)
+        self._sessions.follow(session, [record.job_id for record in page.records if not record.ended])
+        found = {record.job_id: reign.describe(record.job_id) for record in page.records}
+        return {"jobs": found, "next": page.next_cursor}
 
     async def watch(self, session: str, heard: int) -> dict[str, Any]:
         """Wait for news of a client's jobs."""
@@ -179,8 +182,9 @@ class Registry:
 
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        who = {**self._identity, "incarnation": self._incarnation, "pid": os.getpid(), "at": time.time()}
         try:
+            identity = await loop.run_in_executor(None, cluster_identity)
+            who = {**identity.as_json(), "registry": self._incarnation, "pid": os.getpid(), "at": time.time()}
             ledger, same = await loop.run_in_executor(
                 None, claim, self._ledger_config, self._scope, who, self._takeover
             )
@@ -207,7 +211,7 @@ class Registry:
         if isinstance(error, CheckmaiteError):
             self._problem = error
         else:
-            self._problem = StorageError(
+            self._problem = ClusterError(
                 f"the ledger of scope {self._scope!r} failed: {type(error).__name__}: {error}",
                 hint="The registry tries to go on; see its log among Ray's.",
             )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any
 
-from checkmaite_core.errors import CheckmaiteError, StorageError
+from checkmaite_core.errors import CheckmaiteError, ClusterError, PayloadError, SubmissionError
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import JobStatus
 from checkmaite_ledger import JobRecord
@@ -28,7 +26,7 @@ from checkmaite_ledger.directory import (
     Request,
     Settle,
 )
-from checkmaite_ledger.events import Ended, Policy, Started
+from checkmaite_ledger.events import Accepted, AttemptFailed, Ended, Policy
 from checkmaite_ledger.writer import LedgerWriter
 from checkmaite_ray.committer import Committer
 from checkmaite_ray.launching import Item
@@ -36,6 +34,7 @@ from checkmaite_ray.protocol import Blob, wire_view, with_storage_options
 from checkmaite_ray.roster import Roster, by_slot
 from checkmaite_ray.sessions import Sessions
 from checkmaite_ray.settings import RegistrySettings
+from checkmaite_ray.settlement import unsettled
 from checkmaite_ray.submissions import Submissions
 from checkmaite_ray.upkeep import Upkeep
 
@@ -74,14 +73,12 @@ class Reign:
         self._on_end = on_end
         self._appending = ThreadPoolExecutor(1, "ledger-append")
         self._reading = ThreadPoolExecutor(4, "ledger-read")
-        self.directory = Directory(
-            Limits(settings.max_unfinished, settings.window, settings.retry_after_seconds)
-        )
+        self.directory = Directory(Limits(settings.max_unfinished, settings.window, settings.retry_after_seconds))
         self.published: dict[str, JobRecord] = {}
         self._submissions = Submissions(ledger.submission, self._reading)
         self._committer = Committer(ledger.append, self._appending, self._publish, self._act, self._end)
         self._upkeep = Upkeep(self, settings)
-        self.number = ledger.number
+        self.number = 0
         self.problem: str | None = None
         self.roster = Roster(
             scope,
@@ -100,9 +97,10 @@ class Reign:
 
     async def begin(self, *, same_cluster: bool) -> None:
         """Take up the work that there is."""
-        records = self._ledger.take_records()
+        records = self._ledger.records
         self.directory.restore(records)
         self.published = {record.job_id: record for record in records}
+        self._ledger.forget_records()
         self._commit(self.directory.reign(same_cluster=same_cluster, now=time.time()))
         if same_cluster:
             await self.roster.find()
@@ -114,28 +112,43 @@ class Reign:
 
     # What clients ask.
 
-    async def submit(self, session: str, client: str, items: Sequence[tuple[dict[str, Any], bytes]]) -> list[Any]:
-        """Accept work; each item is a request's fields and its packed blob.
+    async def submit(
+        self, session: str, client: str, items: Sequence[tuple[dict[str, Any], bytes]]
+    ) -> list[tuple[Any, str]] | float:
+        """Accept work, all of it or none; each item is a request's fields and its packed blob.
 
         Returns:
-            For each: ``(record as seen by clients, origin)``, or ``(None, seconds)`` if it was refused.
+            For each what a client is told of its job, and the origin; or after how many seconds to come back, if there
+            is no room.
         """
+        if len(items) > 1 and self.directory.unfinished + len(items) > self._settings.max_unfinished:
+            self._refuse_what_never_fits(len(items))
+            return self._settings.retry_after_seconds
         requests = [_request(fields) for fields, _ in items]
-        now = time.time()
-        decision, answers = self.directory.submit(requests, now=now)
-        stored = {}
-        for request, (_, data), answer in zip(requests, items, answers, strict=True):
-            if answer.record is not None and answer.record.job_id == request.job_id and not answer.record.ended:
+        decision, answers = self.directory.submit(requests, now=time.time())
+        records = [answer.record for answer in answers if answer.record is not None]
+        if len(records) < len(items):
+            return answers[0].retry_after
+        accepted = {change.record.job_id for change in decision.changes if isinstance(change.event, Accepted)}
+        submissions = {}
+        for request, (_, data) in zip(requests, items, strict=True):
+            if request.job_id in accepted:
                 self._submissions.keep(request.job_id, data, pinned=not request.stored)
-                stored[request.job_id] = data if request.stored else _order_alone(data)
-        self._sessions.follow(session, [a.record.job_id for a in answers if a.record is not None])
-        done = self._committer.add(decision, {c.record.job_id: stored[c.record.job_id] for c in decision.changes if c.record.job_id in stored})
+                submissions[request.job_id] = data if request.stored else _order_alone(data)
+        self._sessions.follow(session, [record.job_id for record in records if not record.ended])
+        done = self._committer.add(decision, submissions)
         self._dispatch()
         await asyncio.shield(done)
         return [
-            (None, answer.retry_after) if answer.record is None else (self.describe(answer.record.job_id), str(answer.origin))
-            for answer in answers
+            (self.describe(record.job_id), str(answer.origin)) for record, answer in zip(records, answers, strict=True)
         ]
+
+    def _refuse_what_never_fits(self, count: int) -> None:
+        if count > self._settings.max_unfinished:
+            raise SubmissionError(
+                f"{count} works are more than the {self._settings.max_unfinished} that may be unfinished at a time.",
+                hint="Submit fewer together.",
+            )
 
     async def cancel(self, client: str, job_ids: Sequence[str]) -> list[bool | None]:
         """Ask for jobs to be stopped (see :meth:`Directory.cancel`)."""
@@ -176,9 +189,8 @@ class Reign:
             if isinstance(event, Ended):
                 self._upkeep.ended(record, self._submissions.at_hand(record.job_id))
                 self._submissions.drop(record.job_id)
-            if isinstance(event, Ended | Started) and before is not None and before.attempt:
-                attempt = before.attempt if isinstance(event, Started) else record.attempt
-                self.roster.forget(before.slot, before.incarnation, record.job_id, attempt)
+            if isinstance(event, Ended | AttemptFailed) and record.attempt:
+                self.roster.forget(record.slot, record.incarnation, record.job_id, record.attempt)
             if before is None or before.status is not record.status:
                 self._sessions.tell(record.job_id, ("view", *wire_view(record)), last=record.ended)
 
@@ -208,7 +220,7 @@ class Reign:
 
     def _on_fenced(self) -> None:
         # A later registry of this cluster has spoken to the controllers; the next append will find its seal.
-        self._end(StorageError("a later registry of this scope commands the controllers.", hint="Connect again."))
+        self._end(ClusterError("a later registry of this scope commands its controllers.", hint="Connect again."))
 
     def _on_problem(self, problem: str | None) -> None:
         self.problem = problem
@@ -285,10 +297,16 @@ class Reign:
             self.roster.settle(action.slot, [self._settlement(action, data)])
 
     def _unreadable(self, action: Launch | Settle, error: CheckmaiteError) -> None:
-        failure = FailureRecord.from_exception(error, FailureKind.LOST, attempts=1)
-        record = self.directory.jobs[action.job_id]
-        end = AttemptEnd(failure=failure, begun=record.attempt > 1)
-        self._commit(self.directory.attempt_ended(action.job_id, record.attempt, end, now=time.time()))
+        record, now = self.directory.jobs[action.job_id], time.time()
+        if isinstance(action, Settle):
+            self._commit(
+                self.directory.settled(action.job_id, unsettled(action.job_id, action.failure, error), now=now)
+            )
+        else:
+            failure = FailureRecord.from_exception(error, FailureKind.LOST, attempts=record.attempt)
+            end = AttemptEnd(failure=failure, begun=record.attempt > 1)
+            self._commit(self.directory.attempt_ended(action.job_id, record.attempt, end, now=now))
+        self._dispatch()
 
     def _item(self, action: Launch, data: bytes) -> Item | None:
         record = self.directory.jobs[action.job_id]
@@ -298,7 +316,7 @@ class Reign:
         if not blob.payload:
             self._unreadable(
                 action,
-                StorageError(
+                PayloadError(
                     f"what job {record.job_id} ({record.name}) needs to be started was not kept "
                     "(store_submissions=False), and its registry had to start anew.",
                     hint="Submit it again; with store_submissions=True waiting jobs survive their registry.",
@@ -328,6 +346,8 @@ class Reign:
 
     async def shorten_ledger(self) -> None:
         """Write a snapshot and remove what it makes needless, if it is time."""
+        if not self.number or not self._ledger.maintenance_due:
+            return
         records, number = list(self.published.values()), self.number
         await asyncio.get_running_loop().run_in_executor(self._reading, self._ledger.maintain, records, number)
 

@@ -123,7 +123,7 @@ class RayOptions(BaseModel):
     def _a_key(cls, scope: str) -> str:
         if not _SCOPE.match(scope) or ".." in scope:
             raise ValueError(
-                "use 1 to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit, such as 'team-a.nightly'"
+                "use 1 to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit, such as 'team-a'"
             )
         return scope
 
@@ -133,7 +133,9 @@ class RayOptions(BaseModel):
             if getattr(self, name) and self.address != "local":
                 raise ValueError(f"{name} is for address='local'; a running cluster has its own")
         if self.on_cluster_loss == "resubmit" and not self.store_submissions:
-            raise ValueError("on_cluster_loss='resubmit' needs store_submissions=True: what is not kept cannot be resubmitted")
+            raise ValueError(
+                "on_cluster_loss='resubmit' needs store_submissions=True: what is not kept cannot be resubmitted"
+            )
         return self
 
     @property

@@ -16,7 +16,7 @@ from checkmaite_ray.launching import task_of
 from checkmaite_ray_simple import failures
 from checkmaite_ray_simple.worker import settle_jobs
 
-__all__ = ["Settlements"]
+__all__ = ["Settlements", "unsettled"]
 
 _TASKS = 2
 _BATCH = 100
@@ -76,18 +76,18 @@ class Settlements:
                 continue
             break
         else:
-            outcomes = [_unsettled(job, last) for job in batch]
+            outcomes = [unsettled(job[0], FailureRecord.model_validate_json(job[3]), last) for job in batch]
         for (job_id, *_), outcome in zip(batch, outcomes, strict=True):
             self._known.discard(job_id)
             self._done(job_id, outcome)
 
 
-def _unsettled(job: _Job, error: BaseException | None) -> str:
-    failure = FailureRecord.model_validate_json(job[3])
+def unsettled(job_id: str, failure: FailureRecord, error: BaseException | None) -> str:
+    """The outcome (JSON) of a job whose place in the store could not be looked at."""
     note = (
         f"{failure.message}\nNo worker could be asked whether its results had been stored before that"
         f"{f' ({failures.first_line(error)})' if error else ''}; look in the analytics store's runs table for "
-        f"job_id {job[0]}."
+        f"job_id {job_id}."
     )
     status = JobStatus.CANCELLED if failure.kind is FailureKind.CANCELLED else JobStatus.FAILED
     failure = failure.model_copy(update={"message": note})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkmaite_core.job import JobOrigin, JobStatus, Progress
 from checkmaite_core.outcome import Outcome
-from checkmaite_core.tracking import TrackedJob
+from checkmaite_core.tracking import TrackedJob, check_timeout
 
 if TYPE_CHECKING:
     from checkmaite_core.errors import CheckmaiteError
@@ -60,8 +60,7 @@ class SharedJob(TrackedJob):
             ConfigurationError: The timeout is not a number, or the backend has been shut down here.
             ClusterError: The connection to the cluster has gone; the job may go on.
         """
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float | None):
-            return super().wait(timeout)  # which says what is wrong with it
+        check_timeout(timeout)
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             left = _LONGEST_BLOCK if end is None else min(_LONGEST_BLOCK, end - time.monotonic())
