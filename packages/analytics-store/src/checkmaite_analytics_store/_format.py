@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from checkmaite_analytics_store._layout import FORMAT_KEY, FORMAT_VERSION, PROBES
+from checkmaite_analytics_store._layout import FORMAT_KEY, FORMAT_VERSION, LEDGERS, PROBES
 from checkmaite_analytics_store._sealed import seal, unseal
 from checkmaite_core.errors import ObjectExistsError, ObjectNotFoundError, StoreFormatError
 from checkmaite_storage import ObjectStore
@@ -51,7 +51,7 @@ class StoreFormat:
         if self._founded or self._read():
             self._founded = True
             return True
-        foreign = next((info.key for info in self._objects.list() if not info.key.startswith(PROBES)), None)
+        foreign = next((info.key for info in self._objects.list() if not info.key.startswith((PROBES, LEDGERS))), None)
         if foreign is None:
             return False
         if self._read():  # founded between the two looks: store.json is written before everything else

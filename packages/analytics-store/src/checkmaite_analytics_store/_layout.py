@@ -13,6 +13,7 @@ __all__ = [
     "FORMAT_VERSION",
     "INBOX",
     "INDEX",
+    "LEDGERS",
     "MANIFESTS",
     "PROBES",
     "REFERENCES",
@@ -40,6 +41,8 @@ MANIFESTS = "manifests/"
 INDEX = "index/"
 SCHEMAS = "schemas/"
 REPORTS = "reports/"
+LEDGERS = "jobs/"
+"""The ledgers of job backends, which may be there before the first result is. Not the store's; it leaves them alone."""
 PROBES = "probes/"
 """Left by those who may not delete, when they made sure that the location can hold a store."""
 
