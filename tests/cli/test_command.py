@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-HEAVY = ("duckdb", "ray", "pyarrow", "numpy", "pydantic", "sklearn", "checkmaite_core", "checkmaite_analytics_store")
+HEAVY = (
+    "duckdb",
+    "ray",
+    "pyarrow",
+    "numpy",
+    "pydantic",
+    "sklearn",
+    "checkmaite_core",
+    "checkmaite_analytics_store",
+    "checkmaite_ledger",
+)
 
 
 def test_version_is_that_of_the_distribution(run: Run, tmp_path: Path) -> None:
@@ -22,7 +32,7 @@ def test_version_is_that_of_the_distribution(run: Run, tmp_path: Path) -> None:
 def test_help_names_every_command_in_whole_sentences(run: Run, tmp_path: Path) -> None:
     result = run("--help", folder=tmp_path)
     assert result.returncode == 0
-    for command in ("demo", "query", "runs", "report", "store"):
+    for command in ("demo", "query", "runs", "report", "store", "jobs"):
         assert f"\n  {command} " in result.stdout
     assert "..." not in result.stdout.partition("Commands:")[2]
     assert max(map(len, result.stdout.splitlines())) <= 80

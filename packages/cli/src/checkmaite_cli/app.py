@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -18,9 +19,28 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Status(StrEnum):
+    """Where a job is, as :class:`checkmaite_core.JobStatus` has it; that is not imported only for a ``--help``."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
 Store = Annotated[
     str, typer.Option("--store", metavar="URI", help="The analytics store: a folder, such as ./checkmaite-demo.")
 ]
+LedgerStore = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URI", help="The analytics store of the jobs, under which their ledger lies."),
+]
+Ledger = Annotated[str | None, typer.Option("--ledger", metavar="URI", help="Where the ledger lies, if elsewhere.")]
+Scope = Annotated[
+    str | None, typer.Option("--scope", metavar="SCOPE", help="The idempotency_scope that they were submitted in.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, for other programs.")]
 
 app = typer.Typer(
     name="checkmaite",
@@ -33,6 +53,12 @@ app = typer.Typer(
 )
 store_app = typer.Typer(help="Keep an analytics store in order.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(store_app, name="store")
+jobs_app = typer.Typer(
+    help='Show what became of jobs of the "ray" backend.',
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(jobs_app, name="jobs")
 
 
 def _version(wanted: bool) -> None:
@@ -57,18 +83,21 @@ def demo(
     store: Annotated[
         str, typer.Option("--store", metavar="PATH", help="The analytics store that the results go to.")
     ] = "./checkmaite-demo",
-    backend: Annotated[str, typer.Option(metavar="NAME", help="The job backend.")] = "ray-simple",
+    backend: Annotated[
+        str, typer.Option(metavar="NAME", help="The job backend: ray, or ray-simple, which keeps no history of jobs.")
+    ] = "ray-simple",
     quick: Annotated[bool, typer.Option("--quick", help="Two models and three kinds of images only.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run anew what has been run before.")] = False,
 ) -> None:
     """Evaluate real models on real images, from jobs to SQL.
 
     Four classifiers read 797 scans of digits, clean and perturbed, in jobs on a local Ray; nothing is downloaded. The
-    results go to the store, and the answer is read back from it with SQL. Run again, it adds to the history; the
-    tables keep one copy of each result.
+    results go to the store, and the answer is read back from it with SQL. Run again, it uses what is there;
+    with --force it adds to the history, and the tables keep one copy of each result.
     """
     from checkmaite_cli.demo.command import run_demo
 
-    raise typer.Exit(run_demo(store, backend=backend, quick=quick))
+    raise typer.Exit(run_demo(store, backend=backend, quick=quick, force=force))
 
 
 @app.command()
@@ -156,3 +185,68 @@ def verify(store: Store) -> None:
     from checkmaite_cli.upkeep import verify_store
 
     raise typer.Exit(verify_store(store))
+
+
+@jobs_app.command("list")
+def list_jobs(
+    store: LedgerStore = None,
+    scope: Scope = None,
+    ledger: Ledger = None,
+    status: Annotated[
+        Status | None, typer.Option("--status", case_sensitive=False, help="Only jobs with this status.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Only jobs with this name.")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"],
+            help="Only jobs submitted then or later, such as 2026-11-24 or 2026-11-24T09:30; UTC.",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="JOBS", help="Most jobs to show.")] = 20,
+    cursor: Annotated[
+        str | None, typer.Option("--cursor", metavar="CURSOR", help="Go on where an earlier listing ended.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List jobs, newest first: their status, how long they took, why they failed.
+
+    Of a job that has not ended it is what the ledger last knew.
+    """
+    from checkmaite_cli.jobs import list_jobs as run_list
+
+    run_list(
+        store,
+        ledger,
+        scope,
+        status=None if status is None else status.value,
+        name=name,
+        since=since,
+        limit=limit,
+        cursor=cursor,
+        json=json,
+    )
+
+
+@jobs_app.command("show")
+def show_job(
+    job: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB", help='A job id from "checkmaite jobs list", or the beginning of one.', show_default=False
+        ),
+    ],
+    store: LedgerStore = None,
+    scope: Scope = None,
+    ledger: Ledger = None,
+    json: Json = False,
+) -> None:
+    """Show everything that is known of a job.
+
+    Who submitted it, how often it was started and why, its results or its failure with the traceback, its report.
+    """
+    from checkmaite_cli.job import show_job as run_show
+
+    run_show(job, store, ledger, scope, json=json)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from rich.text import Text
 from checkmaite_cli.console import make_console, plain
 from checkmaite_cli.invocation import as_typed
 from checkmaite_cli.opening import opened
+from checkmaite_cli.shortening import shortened
 from checkmaite_cli.tables import new_table
 from checkmaite_core.errors import ObjectNotFoundError
 from checkmaite_core.naming import check_event_id
@@ -27,7 +27,6 @@ _NEWEST_FIRST = (
     "SELECT committed_at, event_id, capability_id, model_ids, dataset_ids, is_current FROM runs "
     "ORDER BY committed_at DESC, event_id DESC"
 )
-_SHORTEST_ID = 8
 
 
 def show_runs(uri: str, *, limit: int) -> None:
@@ -44,7 +43,7 @@ def show_runs(uri: str, *, limit: int) -> None:
         ids: list[str] = store.query("SELECT event_id FROM runs ORDER BY event_id")["event_id"].to_pylist()
         rows = store.query(f"{_NEWEST_FIRST} LIMIT {int(limit)}").to_pylist()
     shown = [row["event_id"] for row in rows]
-    short = dict(zip(shown, _shortened(ids, shown), strict=True))
+    short = dict(zip(shown, shortened(ids, shown), strict=True))
     table = new_table()
     table.add_column("Stored (UTC)", no_wrap=True)
     table.add_column("Event", no_wrap=True)
@@ -107,20 +106,6 @@ def _find(store: AnalyticsStore, wanted: str, uri: str) -> str:
         hint=f"Type more of it; {listing}",
         uri=store.uri,
     )
-
-
-def _shortened(ids: Sequence[str], shown: Sequence[str]) -> list[str]:
-    """Beginnings of the ids in ``shown`` that are no other id's beginning, short and of one length.
-
-    Args:
-        ids: All ids, sorted.
-        shown: Those that are wanted.
-    """
-    needed = _SHORTEST_ID
-    for one, other in itertools.pairwise(ids):
-        common = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
-        needed = max(needed, common + 1)
-    return [event_id[:needed] for event_id in shown]
 
 
 def _time(moment: datetime) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from checkmaite_cli.console import plain
 from checkmaite_core.errors import QueryError
 
-__all__ = ["cell_text", "write_csv", "write_json"]
+__all__ = ["cell_text", "write_csv", "write_document", "write_json"]
 
 _ACTS_ON_A_TERMINAL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What json.dumps leaves as it is, beyond the characters below a space, and a terminal does not."""
@@ -47,15 +47,24 @@ def write_json(file: TextIO, names: Sequence[str], rows: Iterable[Sequence[Any]]
             f"two columns of the answer are called {repeated[0]!r}.",
             hint="Give each its own name with AS, or use --format csv.",
         )
-    # JSON's own escapes where the locale cannot write the character itself; a file in memory has no encoding.
-    ascii_only = "utf" not in (getattr(file, "encoding", None) or "utf-8").lower()
     separator = "["
     for row in rows:
-        document = {name: _json_value(value) for name, value in zip(names, row, strict=True)}
-        text = json.dumps(document, ensure_ascii=ascii_only, allow_nan=False)
-        file.write(separator + "\n" + _ACTS_ON_A_TERMINAL.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+        document = dict(zip(names, row, strict=True))
+        file.write(f"{separator}\n{_json_text(document, file)}")
         separator = ","
     file.write("\n]\n" if separator == "," else "[]\n")
+
+
+def write_document(file: TextIO, document: dict[str, Any]) -> None:
+    """Write one JSON object, indented. Times and control characters are as in :func:`write_json`."""
+    file.write(_json_text(document, file, indent=2) + "\n")
+
+
+def _json_text(document: dict[str, Any], file: TextIO, indent: int | None = None) -> str:
+    # JSON's own escapes where the locale cannot write the character itself; a file in memory has no encoding.
+    ascii_only = "utf" not in (getattr(file, "encoding", None) or "utf-8").lower()
+    text = json.dumps(_json_value(document), ensure_ascii=ascii_only, allow_nan=False, indent=indent)
+    return _ACTS_ON_A_TERMINAL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def cell_text(value: Any) -> str:

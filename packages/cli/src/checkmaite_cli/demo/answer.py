@@ -48,8 +48,10 @@ def show_answers(console: Console, store: AnalyticsStore, plan: Plan) -> None:
         console.print()
 
 
-def show_next_commands(console: Console, store: AnalyticsStore, command: str, location: str, report_of: str) -> None:
-    """Say how much the store holds, and three commands that go on from here.
+def show_next_commands(
+    console: Console, store: AnalyticsStore, command: str, location: str, report_of: str, scope: str | None
+) -> None:
+    """Say how much the store holds, and commands that go on from here.
 
     Args:
         console: Where to.
@@ -57,6 +59,7 @@ def show_next_commands(console: Console, store: AnalyticsStore, command: str, lo
         command: How this program is called.
         location: The store, as it is typed.
         report_of: Event whose report is worth reading.
+        scope: Whose jobs are in the ledger; None if the backend keeps none.
 
     Raises:
         StoreError: The store cannot be read.
@@ -71,11 +74,14 @@ def show_next_commands(console: Console, store: AnalyticsStore, command: str, lo
     )
     console.print()
     console.print("Go on with:", style="bold")
-    for line in (
+    lines = [
         f'query --store {location} "{questions.CONFUSIONS}"',
         f"report --store {location} {report_of}",
         f"runs --store {location}",
-    ):
+    ]
+    if scope is not None:
+        lines.append(f"jobs list --store {location} --scope {scope}")
+    for line in lines:
         console.print(Text(f"  {plain(command)} {plain(line)}", style="cyan"), soft_wrap=True)
 
 

@@ -19,7 +19,7 @@ from checkmaite_cli.demo.place import prepared
 from checkmaite_cli.demo.screen import JobDisplay, census, step, took
 from checkmaite_cli.invocation import as_typed, own_command
 from checkmaite_cli.opening import opened
-from checkmaite_core import Job, JobBackend, JobStatus, configure_job_backend
+from checkmaite_core import Job, JobBackend, JobOrigin, JobStatus, configure_job_backend
 from checkmaite_core.backend import load_backend_plugin
 from checkmaite_core.errors import PluginNotFoundError
 
@@ -29,18 +29,22 @@ if TYPE_CHECKING:
 __all__ = ["run_demo"]
 
 FAILED = 1
+SCOPE = "demo"
+"""The demo's jobs are shared by all who run it with the same store."""
+_PACKAGES = {"ray": ["checkmaite_ray"], "ray-simple": ["checkmaite_ray_simple"]}
 _REFRESH_SECONDS = 0.1
 _CANCEL_SECONDS = 5.0
 """How long cancelled jobs may take to end before the process leaves without them."""
 
 
-def run_demo(store: str, *, backend: str, quick: bool) -> int:
+def run_demo(store: str, *, backend: str, quick: bool, force: bool) -> int:
     """Run the demo.
 
     Args:
         store: Where the results go.
         backend: Name of the job backend.
         quick: Run the small plan.
+        force: Run anew what has been run before.
 
     Returns:
         The exit status: 0, 1 if a job failed, 130 after Ctrl-C.
@@ -49,7 +53,7 @@ def run_demo(store: str, *, backend: str, quick: bool) -> int:
         CheckmaiteError: It could not be run.
     """
     _require_demo_extra(backend)
-    return _Demo(prepared(store), backend).run(quick)
+    return _Demo(prepared(store), backend).run(quick, force)
 
 
 def _require_demo_extra(backend: str) -> None:
@@ -58,7 +62,7 @@ def _require_demo_extra(backend: str) -> None:
     Raises:
         PluginNotFoundError: Packages of the demo, or the backend, are not installed.
     """
-    needed = ["checkmaite_capabilities", "sklearn"] + (["checkmaite_ray_simple"] if backend == "ray-simple" else [])
+    needed = ["checkmaite_capabilities", "sklearn", *_PACKAGES.get(backend, [])]
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise PluginNotFoundError(
@@ -83,8 +87,9 @@ class _Demo:
         self._jobs: list[Job] = []
         self._command = own_command()
         self._location = as_typed(uri)
+        self._options = {"idempotency_scope": SCOPE} if kind == "ray" else {}
 
-    def run(self, quick: bool) -> int:
+    def run(self, quick: bool, force: bool) -> int:
         started = time.monotonic()
         with CtrlC(self._last_words) as ctrl_c:
             from checkmaite_cli.demo.plan import FULL, QUICK, submit_plan
@@ -92,9 +97,11 @@ class _Demo:
             plan = QUICK if quick else FULL
             self._introduce(plan)
             with self._starting():
-                backend = configure_job_backend(self._kind, address="local", analytics_store={"uri": self._uri})
+                backend = configure_job_backend(
+                    self._kind, address="local", analytics_store={"uri": self._uri}, **self._options
+                )
             ctrl_c.be_patient()
-            self._work(submit_plan(plan, backend), ctrl_c)
+            self._work(submit_plan(plan, backend, force=force), ctrl_c)
             if ctrl_c.asked.is_set():
                 return self._stop(backend, ctrl_c)
             ctrl_c.be_patient(False)
@@ -130,6 +137,16 @@ class _Demo:
                     return
                 now = census(self._jobs)
         took(self._console, f"{now.finished} jobs finished", started)
+        self._tell_reused()
+
+    def _tell_reused(self) -> None:
+        reused = [job for job in self._jobs if job.origin is JobOrigin.REUSED]
+        if reused:
+            first = min(job.created_at for job in reused)
+            self._console.print(
+                f"\n{len(reused)} of them had completed before (from {first:%Y-%m-%d %H:%M} UTC on), and are reused: "
+                "equal work is not run\ntwice. To run it anew, add --force."
+            )
 
     def _stop(self, backend: JobBackend, ctrl_c: CtrlC) -> int:
         """End what has not ended, and say what is there."""
@@ -139,10 +156,12 @@ class _Demo:
             f"\nStopping: {len(now.running)} running and {now.pending} pending jobs are being cancelled. "
             "Ctrl-C again leaves at once."
         )
-        for job in self._jobs:
+        # What somebody else has submitted, and this demo only adopted, is not ours to stop.
+        ours = [job for job in self._jobs if job.origin is JobOrigin.STARTED]
+        for job in ours:
             job.cancel()
         deadline = time.monotonic() + _CANCEL_SECONDS
-        for job in self._jobs:
+        for job in ours:
             if not job.wait(max(0.0, deadline - time.monotonic())).is_terminal:
                 ctrl_c.leave()
         backend.shutdown()
@@ -178,7 +197,8 @@ class _Demo:
             console.print()
             with opened(self._uri) as store:
                 show_answers(console, store, plan)
-                show_next_commands(console, store, self._command, self._location, self._report_of())
+                scope = self._options.get("idempotency_scope")
+                show_next_commands(console, store, self._command, self._location, self._report_of(), scope)
             console.print()
         if failed:
             console.print(f"{len(failed)} of {len(self._jobs)} jobs failed; the first error stands above.")

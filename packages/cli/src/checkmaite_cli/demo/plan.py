@@ -63,13 +63,18 @@ FULL = Plan(
 QUICK = Plan(models=FULL.models[:2], perturbations=("noise(0.3)", "rotation(30)"))
 
 
-def submit_plan(plan: Plan, backend: JobBackend) -> Iterator[Job]:
+def submit_plan(plan: Plan, backend: JobBackend, *, force: bool = False) -> Iterator[Job]:
     """Submit the jobs one by one.
+
+    Args:
+        plan: What is to be done.
+        backend: Where.
+        force: Start a new job also where the backend has one of equal work.
 
     Raises:
         SubmissionError: One of them was not accepted.
     """
-    yield submit_capability(DatasetQuality(), datasets=[_dataset("digits")], backend=backend)
+    yield submit_capability(DatasetQuality(), datasets=[_dataset("digits")], force=force, backend=backend)
     for images in ("digits-test", *(f"digits-test+{name}" for name in plan.perturbations)):
         for model in plan.models:
             yield submit_capability(
@@ -78,6 +83,7 @@ def submit_plan(plan: Plan, backend: JobBackend) -> Iterator[Job]:
                 datasets=[_dataset(images)],
                 config=ModelEvaluationConfig(batch_size=256),
                 name=f"{model} on {images}",
+                force=force,
                 backend=backend,
             )
 
