@@ -11,7 +11,15 @@ from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import JobStatus
 from checkmaite_core.outcome import Outcome
 
-__all__ = ["cancelled", "cluster_lost", "controller_lost", "failure_text", "outcome_text", "submission_lost"]
+__all__ = [
+    "cancelled",
+    "cluster_lost",
+    "controller_lost",
+    "failure_text",
+    "not_stored",
+    "outcome_text",
+    "submission_lost",
+]
 
 _RESUBMIT = 'Submit it again; configure on_cluster_loss="resubmit" to have that done for you.'
 _NOT_STORED = "Submit it again; with store_submissions=True it would have been started again by itself."
@@ -43,6 +51,15 @@ def submission_lost(attempts: int, what: str = "the registry that had accepted i
     """What was submitted is nowhere any more, so it cannot be started again."""
     why = "it cannot be started again, because what was submitted had not been stored in the ledger"
     return _lost(f"{what}; {why} (store_submissions=False).", _NOT_STORED, attempts)
+
+
+def not_stored(failure: FailureRecord) -> FailureRecord:
+    """A failure after which it would have been started again, had what was submitted been stored."""
+    if "store_submissions=False" in failure.message:
+        return failure
+    message, _, _ = failure.message.partition("\n  -> ")
+    note = "It was not started again, because what was submitted is not in the ledger (store_submissions=False)."
+    return failure.model_copy(update={"message": f"{message}\n{note}\n  -> {_NOT_STORED}"})
 
 
 @functools.lru_cache(maxsize=64)

@@ -9,7 +9,7 @@ from enum import Enum
 
 from checkmaite_ledger._queues import Queues
 from checkmaite_ledger._run_keys import RunKeys
-from checkmaite_ledger.events import Accepted, Policy
+from checkmaite_ledger.events import Policy
 from checkmaite_ledger.records import JobRecord
 
 __all__ = ["Index", "Stage", "stage_of"]
@@ -52,7 +52,9 @@ class Index:
         self.out: dict[str, set[str]] = {}
         """By slot."""
         self.settling: dict[str, None] = {}
-        """In the order in which they came to it."""
+        """Not handed out, in the order in which they came to it."""
+        self.handed: dict[str, dict[str, None]] = {}
+        """Settlements that are with a controller, by slot."""
         self.unfinished = 0
         self._demands: dict[tuple[tuple[str, float], ...], dict[str, float]] = {}
         self._policies: dict[Policy, Policy] = {}
@@ -80,17 +82,26 @@ class Index:
         """The jobs that a slot was given, in the order of acceptance."""
         return sorted((self.jobs[job_id] for job_id in self.out.get(slot, ())), key=lambda record: record.position)
 
-    def shared(self, event: Accepted) -> Accepted:
-        """The same event, with the texts and values that many jobs have in common kept once."""
-        demand = tuple(event.demand.items())
+    def demand(self, demand: dict[str, float]) -> dict[str, float]:
+        """An equal demand that all jobs share."""
+        return self._demands.setdefault(tuple(demand.items()), demand)
+
+    def policy(self, policy: Policy) -> Policy:
+        """An equal policy that all jobs share."""
+        return self._policies.setdefault(policy, policy)
+
+    def shared(self, record: JobRecord) -> JobRecord:
+        """An equal record; the texts and values that many jobs have in common are kept once."""
         return replace(
-            event,
-            capability_id=sys.intern(event.capability_id),
-            client=sys.intern(event.client),
-            shape=sys.intern(event.shape),
-            store_uri=sys.intern(event.store_uri),
-            demand=self._demands.setdefault(demand, event.demand),
-            policy=self._policies.setdefault(event.policy, event.policy),
+            record,
+            capability_id=sys.intern(record.capability_id),
+            client=sys.intern(record.client),
+            shape=sys.intern(record.shape),
+            store_uri=sys.intern(record.store_uri),
+            slot=sys.intern(record.slot),
+            incarnation=sys.intern(record.incarnation),
+            demand=self.demand(record.demand),
+            policy=self.policy(record.policy),
         )
 
     def _enter(self, stage: Stage, record: JobRecord) -> None:
@@ -112,3 +123,5 @@ class Index:
                 del self.out[record.slot]
         elif stage is Stage.SETTLING:
             self.settling.pop(record.job_id, None)
+            for handed in self.handed.values():
+                handed.pop(record.job_id, None)

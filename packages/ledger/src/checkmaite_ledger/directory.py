@@ -2,18 +2,38 @@
 
 It does no I/O, reads no clock and waits for nothing; times are passed in. The registry makes its events durable and
 acts on what it asks for; a test drives it without a cluster.
+
+What a job waits for follows from its record, so a directory that has replayed the ledger goes on where the one before
+it stopped: also a start that failed is an event, with what is to follow.
 """
 
 from __future__ import annotations
 
+import sys
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from types import MappingProxyType
 
-from checkmaite_core.failure import FailureRecord
-from checkmaite_core.job import JobOrigin
-from checkmaite_ledger.events import Event, Policy
-from checkmaite_ledger.records import JobRecord
+from checkmaite_core.failure import FailureKind, FailureRecord
+from checkmaite_core.job import JobOrigin, JobStatus
+from checkmaite_core.outcome import Outcome
+from checkmaite_ledger import _endings as endings
+from checkmaite_ledger._index import Index, Stage, stage_of
+from checkmaite_ledger.decisions import (
+    Action,
+    Answer,
+    AttemptEnd,
+    Cancel,
+    Cause,
+    Change,
+    Decision,
+    Launch,
+    Limits,
+    Request,
+    Settle,
+)
+from checkmaite_ledger.events import Accepted, Adopted, AttemptFailed, Began, CancelRequested, Ended, Event, Started
+from checkmaite_ledger.records import JobRecord, accept, evolve
 
 __all__ = [
     "Action",
@@ -30,138 +50,8 @@ __all__ = [
     "Settle",
 ]
 
-
-class Cause(StrEnum):
-    """Why a job is started again; what counts against which limit."""
-
-    LOST = "lost"
-    """Its worker process ended under it: counts against ``max_retries``."""
-    OUT_OF_MEMORY = "out_of_memory"
-    """Its worker was killed for memory: counts against ``oom_retries``."""
-    RAISED = "raised"
-    """Its code raised one of ``retry_exceptions``: counts against ``exception_retries``."""
-    NODE = "node"
-    """Its node went away or was preempted: counts against nothing."""
-    CONTROLLER = "controller"
-    """Its controller went away, and its tasks with it: counts against nothing."""
-    CLUSTER = "cluster"
-    """Its cluster went away: counts against nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much the directory takes and hands out.
-
-    Attributes:
-        queued: Jobs that may wait and run at a time; more are refused.
-        window: Jobs of one shape that are with controllers at a time.
-        retry_after: Seconds after which a refused client should come back.
-    """
-
-    queued: int = 100_000
-    window: int = 64
-    retry_after: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One submission. Fields as in :class:`checkmaite_ledger.events.Accepted`."""
-
-    job_id: str
-    name: str
-    capability_id: str
-    run_key: str | None
-    client: str
-    submitted_at: float
-    shape: str
-    demand: dict[str, float]
-    store_uri: str
-    policy: Policy = Policy()
-    stored: bool = True
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a request.
-
-    Attributes:
-        record: The job that the client is given; None if it was refused because too much waits.
-        origin: How it came to be.
-        retry_after: Seconds after which to come back, if it was refused.
-    """
-
-    record: JobRecord | None
-    origin: JobOrigin = JobOrigin.STARTED
-    retry_after: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptEnd:
-    """How one start of a job ended, as its controller saw it. Exactly one of the two is given.
-
-    Attributes:
-        outcome: The worker's :class:`checkmaite_core.outcome.Outcome` as JSON text: it is settled in the store.
-        failure: How it failed otherwise; its place in the store is still open.
-        cause: What kind of failure that is to a retry; None where a retry cannot help.
-        begun: False if no worker can have begun it, so that there is nothing to settle.
-    """
-
-    outcome: str | None = None
-    failure: FailureRecord | None = None
-    cause: Cause | None = None
-    begun: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """Hand a job to a controller, once its ``Started`` event is durable."""
-
-    job_id: str
-    attempt: int
-    slot: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Tell a controller to stop a job."""
-
-    job_id: str
-    attempt: int
-    slot: str
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """Have a controller find out in the store how a job ended; if it did not commit, it ends with this failure."""
-
-    job_id: str
-    slot: str
-    failure: FailureRecord
-
-
-Action = Launch | Cancel | Settle
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One event and the record that it led to."""
-
-    event: Event
-    record: JobRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a command led to. The changes are in the directory already; nobody may see them before they are durable.
-
-    Attributes:
-        changes: In order. To be made durable, together or one after the other.
-        actions: To be taken once all changes of this decision are durable.
-    """
-
-    changes: tuple[Change, ...] = ()
-    actions: tuple[Action, ...] = ()
+_REMEMBERED = 10_000
+"""How many adoptions are remembered, so that a request for one that comes twice is answered the same."""
 
 
 class Directory:
@@ -171,23 +61,59 @@ class Directory:
         limits: How much it takes.
     """
 
-    def __init__(self, limits: Limits = Limits()) -> None:
-        raise NotImplementedError
+    def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        self._limits = limits
+        self._index = Index(limits.window)
+        self._view = MappingProxyType(self._index.jobs)
+        self._adoptions: OrderedDict[str, tuple[str, JobOrigin]] = OrderedDict()
+        self._up: dict[str, str] = {}
+        self._in_memory: set[str] = set()
 
     @property
     def jobs(self) -> Mapping[str, JobRecord]:
         """Every job by its id, in the order of acceptance."""
-        raise NotImplementedError
+        return self._view
+
+    @property
+    def unfinished(self) -> int:
+        """How many jobs have not ended."""
+        return self._index.unfinished
+
+    def waiting(self) -> Mapping[str, int]:
+        """How many jobs are queued, by shape; only shapes for which some are."""
+        return self._index.queues.waiting()
+
+    # What had happened before.
 
     def restore(self, records: Iterable[JobRecord]) -> None:
         """Begin with records of a snapshot, in the order of their positions. Before any other call."""
-        raise NotImplementedError
+        for record in records:
+            self._index.add(self._index.shared(record))
 
     def apply(self, event: Event) -> JobRecord:
-        """Replay one event; returns the record it led to."""
-        raise NotImplementedError
+        """Replay one event; returns the record it led to.
 
-    def reign(self, *, same_cluster: bool, now: float) -> Decision:
+        Raises:
+            ValueError: It is about a job that was never accepted, or accepts one for the second time.
+        """
+        known = self.jobs.get(event.job_id)
+        if isinstance(event, Accepted):
+            if known is not None:
+                raise ValueError(f"job {event.job_id} was accepted twice")
+            record = self._index.shared(accept(event, len(self.jobs)))
+            self._index.add(record)
+            return record
+        if known is None:
+            raise ValueError(f"an event of the kind {event.kind!r} for job {event.job_id}, which was never accepted")
+        if isinstance(event, Adopted):
+            self._remember(event, known)
+        elif isinstance(event, Ended):
+            self._in_memory.discard(event.job_id)
+        record = evolve(known, event)
+        self._index.change(record)
+        return record
+
+    def reign(self, *, same_cluster: bool, now: float, in_memory: Collection[str] = ()) -> Decision:
         """Replay is done, this directory decides from now on.
 
         Args:
@@ -196,35 +122,128 @@ class Directory:
                 (:meth:`controller_up`, :meth:`controller_down`). Otherwise every unfinished job is treated as its
                 policy says: ``fail`` settles it as lost (at once if it was never started), ``resubmit`` queues it.
             now: POSIX seconds.
+            in_memory: Jobs whose submissions this process has at hand although they are not in the ledger. Others
+                that are not stored cannot be started any more: they are lost too.
         """
-        raise NotImplementedError
+        self._in_memory = set(in_memory)
+        changes: list[Change] = []
+        for record in [record for record in self.jobs.values() if not record.ended]:
+            stage = stage_of(record)
+            if stage is Stage.OUT and not same_cluster:
+                changes += self._out_is_lost(record, now)
+            elif stage is Stage.QUEUED:
+                changes += self._queued_is_lost(record, same_cluster, now)
+        return Decision(tuple(changes))
+
+    # What clients ask.
 
     def submit(self, requests: Sequence[Request], *, now: float) -> tuple[Decision, list[Answer]]:
-        """Accept, adopt, reuse or refuse. Idempotent by ``job_id``."""
-        raise NotImplementedError
+        """Accept, adopt, reuse or refuse, one after the other. Idempotent by ``job_id``.
+
+        A request that comes again is given the same job again, without an event.
+        """
+        changes: list[Change] = []
+        answers = [self._submit(request, now, changes) for request in requests]
+        return Decision(tuple(changes)), answers
 
     def cancel(self, job_ids: Sequence[str], *, client: str, now: float) -> tuple[Decision, list[bool | None]]:
         """Ask for jobs to be stopped. For each: True if recorded, False if it had ended, None if it is not known.
 
         A job that no worker can have begun ends CANCELLED at once; for others the controller is told.
         """
-        raise NotImplementedError
+        changes: list[Change] = []
+        actions: list[Action] = []
+        answers: list[bool | None] = []
+        for job_id in job_ids:
+            record = self.jobs.get(job_id)
+            if record is None or record.ended:
+                answers.append(None if record is None else False)
+                continue
+            answers.append(True)
+            if not record.may_have_run:
+                changes.append(self._end(record, endings.cancelled(0), now))
+                continue
+            if record.cancel_requested_at is None:
+                changes.append(self._change(CancelRequested(job_id, now, client)))
+            actions += self._stop(self.jobs[job_id])
+        return Decision(tuple(changes), tuple(actions)), answers
+
+    # What is to be done.
 
     def dispatch(self, *, now: float) -> Decision:
-        """Hand out what can be handed out now: starts within the windows, settlements, spread over the controllers."""
-        raise NotImplementedError
+        """Hand out what can be handed out now: starts within the windows, settlements, spread over the controllers.
+
+        Each settlement is handed out once, and again if the controller that has it goes down.
+        """
+        if not self._up:
+            return Decision()
+        actions: list[Action] = []
+        waiting = list(self._index.settling)
+        self._index.settling.clear()
+        for job_id in waiting:
+            record = self.jobs[job_id]
+            slot = self._least_loaded()
+            self._index.handed.setdefault(slot, {})[job_id] = None
+            failure = FailureRecord.model_validate_json(record.failure) if record.failure else None
+            actions.append(Settle(job_id, slot, failure or endings.cancelled(record.attempt)))
+        changes: list[Change] = []
+        while (queued := self._index.queues.next()) is not None:
+            record, slot = self.jobs[queued], self._least_loaded()
+            started = Started(queued, now, record.attempt + 1, slot, self._up[slot], record.retry)
+            changes.append(self._change(started))
+            actions.append(Launch(queued, started.attempt, slot))
+        return Decision(tuple(changes), tuple(actions))
+
+    # What became of starts.
 
     def began(self, job_id: str, attempt: int, *, at: float, place: str) -> Decision:
-        """A worker has begun. Nothing if that start is not the latest, or the job has ended."""
-        raise NotImplementedError
+        """A worker has begun. Nothing if that start is not the latest, is over, or is known to have begun."""
+        record = self.jobs.get(job_id)
+        if record is None or stage_of(record) is not Stage.OUT or (record.attempt, record.began_at) != (attempt, None):
+            return Decision()
+        return Decision((self._change(Began(job_id, at, attempt, place)),))
 
     def attempt_ended(self, job_id: str, attempt: int, end: AttemptEnd, *, now: float) -> Decision:
-        """One start has ended: the job ends, is queued again, or is to be settled. Idempotent; stale starts are ignored."""
-        raise NotImplementedError
+        """One start has ended: the job ends, is queued again, or is to be settled.
+
+        Idempotent. Of a start that is not the latest only that it has committed counts: then the job is COMPLETED,
+        and a later start of it is stopped.
+
+        Raises:
+            ValueError: The outcome is not an :class:`~checkmaite_core.outcome.Outcome`.
+        """
+        record = self.jobs.get(job_id)
+        if record is None or record.ended:
+            return Decision()
+        if end.outcome is not None:
+            status = Outcome.model_validate_json(end.outcome).status
+            if record.attempt != attempt and status is not JobStatus.COMPLETED:
+                return Decision()
+            stop = self._stop(record) if record.attempt != attempt else []
+            return Decision((self._change(Ended(job_id, now, status, end.outcome)),), tuple(stop))
+        if record.attempt != attempt or stage_of(record) is not Stage.OUT:
+            return Decision()
+        return Decision((self._start_failed(record, end, now),))
 
     def settled(self, job_id: str, outcome: str, *, now: float) -> Decision:
-        """A settlement has found out how the job ended (an Outcome as JSON text). Idempotent."""
-        raise NotImplementedError
+        """A settlement has found out how the job ended (an Outcome as JSON text). Idempotent.
+
+        Raises:
+            ValueError: The outcome is not an :class:`~checkmaite_core.outcome.Outcome`.
+        """
+        record = self.jobs.get(job_id)
+        if record is None or record.ended:
+            return Decision()
+        status = Outcome.model_validate_json(outcome).status
+        return Decision((self._change(Ended(job_id, now, status, outcome)),), tuple(self._stop(record)))
+
+    # Which controllers there are.
+
+    @property
+    def awaited(self) -> Collection[tuple[str, str]]:
+        """Slots and incarnations of controllers that were given starts, and are not up."""
+        given = ((slot, self.jobs[job_id].incarnation) for slot, jobs in self._index.out.items() for job_id in jobs)
+        return {(slot, incarnation) for slot, incarnation in given if self._up.get(slot) != incarnation}
 
     def controller_up(
         self, slot: str, incarnation: str, holding: Collection[tuple[str, int]], *, now: float
@@ -233,22 +252,158 @@ class Directory:
 
         Jobs whose latest start was given to another incarnation of this slot are started again (cause CONTROLLER).
         Jobs given to this very incarnation that it does not have were never handed over: a Launch is asked for again,
-        or, if they are being cancelled, a settlement. Cancellations that it may have missed are asked for again.
+        or, if they are being cancelled, a settlement. Cancellations that it may have missed are asked for again, and
+        what it holds of jobs that have ended is stopped.
         """
-        raise NotImplementedError
+        slot, incarnation = sys.intern(slot), sys.intern(incarnation)
+        if self._up.get(slot) != incarnation:
+            self._take_back_settlements(slot)
+            self._up[slot] = incarnation
+        held = set(holding)
+        changes: list[Change] = []
+        actions: list[Action] = []
+        for record in self._index.out_at(slot):
+            start = (record.job_id, record.attempt)
+            if record.incarnation != incarnation:
+                changes.append(self._controller_lost(record, now))
+            elif start in held:
+                if record.cancel_requested_at is not None:
+                    actions.append(Cancel(*start, slot))
+            elif record.cancel_requested_at is not None:
+                changes.append(self._to_be_settled(record, endings.cancelled(record.attempt), now))
+            elif not self._can_start(record):
+                changes.append(self._to_be_settled(record, endings.submission_lost(record.attempt), now))
+            else:
+                actions.append(Launch(*start, slot))
+        # Never what is held of an unfinished job: stopping it would close the job's place in the store.
+        for job_id, attempt in sorted(held):
+            if job_id in self.jobs and self.jobs[job_id].ended:
+                actions.append(Cancel(job_id, attempt, slot))
+        return Decision(tuple(changes), tuple(actions))
 
     def controller_down(self, slot: str, incarnation: str, *, now: float) -> Decision:
         """A controller's process has ended, and its tasks with it; its jobs are started again (cause CONTROLLER).
 
-        Without effect if that incarnation is not the one that is up.
+        Only what was given to that incarnation is touched, whether it was ever up in this reign or not.
         """
-        raise NotImplementedError
+        if self._up.get(slot) == incarnation:
+            del self._up[slot]
+            self._take_back_settlements(slot)
+        lost = [record for record in self._index.out_at(slot) if record.incarnation == incarnation]
+        return Decision(tuple(self._controller_lost(record, now) for record in lost))
 
-    def waiting(self) -> Mapping[str, int]:
-        """How many jobs are queued, by shape."""
-        raise NotImplementedError
+    def _submit(self, request: Request, now: float, changes: list[Change]) -> Answer:
+        known = self.jobs.get(request.job_id)
+        if known is not None:
+            return Answer(known)
+        if request.job_id in self._adoptions:
+            job_id, origin = self._adoptions[request.job_id]
+            return Answer(self.jobs[job_id], origin)
+        holder = None if request.force else self._index.keys.holder(request.run_key)
+        if holder is not None:
+            # An event, so that the answer rests on an append: by a registry that was not yet followed by another.
+            change = self._change(Adopted(holder.job_id, now, request.client, request.job_id))
+            changes.append(change)
+            return Answer(change.record, self._adoptions[request.job_id][1])
+        if self.unfinished >= self._limits.queued:
+            return Answer(None, retry_after=self._limits.retry_after)
+        event = Accepted(
+            request.job_id,
+            now,
+            request.name,
+            sys.intern(request.capability_id),
+            request.run_key,
+            sys.intern(request.client),
+            request.submitted_at,
+            sys.intern(request.shape),
+            self._index.demand(request.demand),
+            sys.intern(request.store_uri),
+            self._index.policy(request.policy),
+            request.stored,
+            request.force,
+        )
+        if not request.stored:
+            self._in_memory.add(request.job_id)
+        record = accept(event, len(self.jobs))
+        self._index.add(record)
+        changes.append(Change(event, record))
+        return Answer(record)
 
-    @property
-    def unfinished(self) -> int:
-        """How many jobs have not ended."""
-        raise NotImplementedError
+    def _change(self, event: Event) -> Change:
+        return Change(event, self.apply(event))
+
+    def _remember(self, event: Adopted, holder: JobRecord) -> None:
+        self._adoptions[event.request_id] = (holder.job_id, JobOrigin.REUSED if holder.ended else JobOrigin.ADOPTED)
+        if len(self._adoptions) > _REMEMBERED:
+            self._adoptions.popitem(last=False)
+
+    def _stop(self, record: JobRecord) -> list[Action]:
+        out = stage_of(record) is Stage.OUT and self._up.get(record.slot) == record.incarnation
+        return [Cancel(record.job_id, record.attempt, record.slot)] if out else []
+
+    def _least_loaded(self) -> str:
+        out, handed = self._index.out, self._index.handed
+        return min(self._up, key=lambda slot: (len(out.get(slot, ())) + len(handed.get(slot, ())), slot))
+
+    def _take_back_settlements(self, slot: str) -> None:
+        self._index.settling.update(self._index.handed.pop(slot, {}))
+
+    def _can_start(self, record: JobRecord) -> bool:
+        return record.stored or record.job_id in self._in_memory
+
+    # What follows a start that failed.
+
+    def _start_failed(self, record: JobRecord, end: AttemptEnd, now: float) -> Change:
+        failure = end.failure
+        if failure is None:
+            raise ValueError(f"job {record.job_id}: a start ended with neither an outcome nor a failure")
+        cancelled = record.cancel_requested_at is not None
+        if cancelled:
+            failure = endings.cancelled(record.attempt)
+        elif end.cause is not None and _has_budget(record, end.cause):
+            if self._can_start(record):
+                return self._change(AttemptFailed(record.job_id, now, record.attempt, cause=end.cause))
+            failure = endings.not_stored(failure)
+        if not end.begun and record.attempt == 1:
+            return self._end(record, failure, now)
+        return self._to_be_settled(record, failure, now)
+
+    def _controller_lost(self, record: JobRecord, now: float) -> Change:
+        end = AttemptEnd(failure=endings.controller_lost(record.attempt), cause=Cause.CONTROLLER)
+        return self._start_failed(record, end, now)
+
+    def _out_is_lost(self, record: JobRecord, now: float) -> list[Change]:
+        if record.cancel_requested_at is not None:
+            return [self._to_be_settled(record, endings.cancelled(record.attempt), now)]
+        if self._outlives_cluster(record):
+            return [self._change(AttemptFailed(record.job_id, now, record.attempt, cause=Cause.CLUSTER))]
+        return [self._to_be_settled(record, _cluster_lost(record), now)]
+
+    def _queued_is_lost(self, record: JobRecord, same_cluster: bool, now: float) -> list[Change]:
+        if self._can_start(record) if same_cluster else self._outlives_cluster(record):
+            return []
+        failure = endings.submission_lost(record.attempt) if same_cluster else _cluster_lost(record)
+        return [(self._to_be_settled if record.may_have_run else self._end)(record, failure, now)]
+
+    def _outlives_cluster(self, record: JobRecord) -> bool:
+        return record.policy.on_cluster_loss == "resubmit" and self._can_start(record)
+
+    def _to_be_settled(self, record: JobRecord, failure: FailureRecord, now: float) -> Change:
+        return self._change(AttemptFailed(record.job_id, now, record.attempt, failure=endings.failure_text(failure)))
+
+    def _end(self, record: JobRecord, failure: FailureRecord, now: float) -> Change:
+        status = JobStatus.CANCELLED if failure.kind is FailureKind.CANCELLED else JobStatus.FAILED
+        return self._change(Ended(record.job_id, now, status, endings.outcome_text(failure, now)))
+
+
+def _cluster_lost(record: JobRecord) -> FailureRecord:
+    return endings.cluster_lost(record.attempt, resubmit=record.policy.on_cluster_loss == "resubmit")
+
+
+def _has_budget(record: JobRecord, cause: Cause) -> bool:
+    limits = {
+        Cause.LOST: record.policy.max_retries,
+        Cause.OUT_OF_MEMORY: record.policy.oom_retries,
+        Cause.RAISED: record.policy.exception_retries,
+    }
+    return cause not in limits or record.causes.count(cause) < limits[cause]
