@@ -220,7 +220,7 @@ class Directory:
             if record.attempt != attempt and status is not JobStatus.COMPLETED:
                 return Decision()
             stop = self._stop(record) if record.attempt != attempt else []
-            return Decision((self._change(Ended(job_id, now, status, end.outcome)),), tuple(stop))
+            return Decision((self._change(Ended(job_id, now, status.value, end.outcome)),), tuple(stop))
         if record.attempt != attempt or stage_of(record) is not Stage.OUT:
             return Decision()
         return Decision((self._start_failed(record, end, now),))
@@ -235,7 +235,7 @@ class Directory:
         if record is None or record.ended:
             return Decision()
         status = Outcome.model_validate_json(outcome).status
-        return Decision((self._change(Ended(job_id, now, status, outcome)),), tuple(self._stop(record)))
+        return Decision((self._change(Ended(job_id, now, status.value, outcome)),), tuple(self._stop(record)))
 
     # Which controllers there are.
 
@@ -362,7 +362,7 @@ class Directory:
             failure = endings.cancelled(record.attempt)
         elif end.cause is not None and _has_budget(record, end.cause):
             if self._can_start(record):
-                return self._change(AttemptFailed(record.job_id, now, record.attempt, cause=end.cause))
+                return self._change(AttemptFailed(record.job_id, now, record.attempt, cause=end.cause.value))
             failure = endings.not_stored(failure)
         if not end.begun and record.attempt == 1:
             return self._end(record, failure, now)
@@ -376,7 +376,7 @@ class Directory:
         if record.cancel_requested_at is not None:
             return [self._to_be_settled(record, endings.cancelled(record.attempt), now)]
         if self._outlives_cluster(record):
-            return [self._change(AttemptFailed(record.job_id, now, record.attempt, cause=Cause.CLUSTER))]
+            return [self._change(AttemptFailed(record.job_id, now, record.attempt, cause=Cause.CLUSTER.value))]
         return [self._to_be_settled(record, _cluster_lost(record), now)]
 
     def _queued_is_lost(self, record: JobRecord, same_cluster: bool, now: float) -> list[Change]:
@@ -393,7 +393,7 @@ class Directory:
 
     def _end(self, record: JobRecord, failure: FailureRecord, now: float) -> Change:
         status = JobStatus.CANCELLED if failure.kind is FailureKind.CANCELLED else JobStatus.FAILED
-        return self._change(Ended(record.job_id, now, status, endings.outcome_text(failure, now)))
+        return self._change(Ended(record.job_id, now, status.value, endings.outcome_text(failure, now)))
 
 
 def _cluster_lost(record: JobRecord) -> FailureRecord:

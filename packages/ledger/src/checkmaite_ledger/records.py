@@ -152,6 +152,8 @@ def evolve(record: JobRecord, event: Event) -> JobRecord:
                 started_at=event.at,
                 began_at=None,
                 place="",
+                retry="",
+                failure="",
             )
         case Began():
             return replace(record, began_at=event.at, place=event.place, status=JobStatus.RUNNING)
