@@ -98,9 +98,9 @@ def test_behind_pipes_it_prints_plain_lines_that_fit_80_columns(demo: str) -> No
     assert all(len(line) <= 80 for line in demo.splitlines() if not line.startswith("  checkmaite "))
 
 
-def test_the_three_commands_that_it_suggests_work_as_they_stand(demo: str, folder: Path, shell: dict[str, str]) -> None:
+def test_the_commands_that_it_suggests_work_as_they_stand(demo: str, folder: Path, shell: dict[str, str]) -> None:
     commands = [line.strip() for line in demo.splitlines() if line.startswith("  checkmaite ")]
-    assert len(commands) == 3
+    assert len(commands) == 4
     printed = []
     for command in commands:
         pasted = subprocess.run(
@@ -111,23 +111,46 @@ def test_the_three_commands_that_it_suggests_work_as_they_stand(demo: str, folde
     assert "true_label" in printed[0]
     assert printed[1].startswith("# Quality of digits\n")
     assert printed[2].splitlines()[-1] == "the newest 20 of 37 runs; --limit 37 shows all"
+    # Ray has gone by now, and with it the registry of these jobs.
+    assert printed[3].count(" COMPLETED ") == 20
+    assert "support-vectors on digits-test+occlusion(0.14)" in printed[3]
 
 
 @pytest.mark.usefixtures("demo")
-def test_run_again_the_tables_have_one_copy_and_the_history_both_runs(
+def test_run_again_it_says_that_results_are_reused_and_how_to_run_it_anew(run: Run, folder: Path) -> None:
+    again = run("demo", "--quick", folder=folder)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert re.search(
+        r"^7 of them had completed before, from 20\d\d-\d\d-\d\d \d\d:\d\d UTC on", again.stdout, re.MULTILINE
+    )
+    assert "Run it anew with --force." in again.stdout
+    assert "37 results, from 37 runs so far" in again.stdout
+
+
+@pytest.mark.usefixtures("demo")
+def test_run_anew_the_tables_have_one_copy_and_the_history_both_runs(
     start: Callable[..., Any], folder: Path, ask: Callable[[str], list[dict[str, object]]]
 ) -> None:
     before = ask("SELECT dataset_id, model_id, accuracy FROM model_evaluation ORDER BY ALL")
-    again = start("demo", "--quick", folder=folder)
+    again = start("demo", "--quick", "--force", folder=folder)
     assert again.finish() == 0
     assert "37 results, from 44 runs so far" in again.screen
+    assert "had completed before" not in again.screen
     assert re.search(r"7/7|[0-6]/7 [0-6] finished, [0-2] running, [0-7] pending", again.screen)
     assert "\x1b[?25l" in again.raw.decode()
     assert again.raw.decode().rindex("\x1b[?25h") > again.raw.decode().rindex("\x1b[?25l")
 
     assert ask("SELECT dataset_id, model_id, accuracy FROM model_evaluation ORDER BY ALL") == before
     assert ask("SELECT count(*) AS runs, count(DISTINCT run_uid) AS results FROM runs") == [{"runs": 44, "results": 37}]
-    assert ask("SELECT DISTINCT backend FROM runs") == [{"backend": "ray-simple"}]
+    assert ask("SELECT DISTINCT backend FROM runs") == [{"backend": "ray"}]
+
+
+def test_without_a_registry_it_runs_as_well_and_speaks_of_no_jobs(run: Run, tmp_path: Path) -> None:
+    result = run("demo", "--quick", "--backend", "ray-simple", folder=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "7 results, from 7 runs so far" in result.stdout
+    assert "jobs list" not in result.stdout
+    assert not (tmp_path / "checkmaite-demo" / "jobs").exists()
 
 
 @pytest.mark.parametrize("place", ["/proc", "/dev/null"])

@@ -85,7 +85,7 @@ def demo(
     ] = "./checkmaite-demo",
     backend: Annotated[
         str, typer.Option(metavar="NAME", help="The job backend: ray, or ray-simple, which keeps no history of jobs.")
-    ] = "ray-simple",
+    ] = "ray",
     quick: Annotated[bool, typer.Option("--quick", help="Two models and three kinds of images only.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run anew what has been run before.")] = False,
 ) -> None:

@@ -144,8 +144,8 @@ class _Demo:
         if reused:
             first = min(job.created_at for job in reused)
             self._console.print(
-                f"\n{len(reused)} of them had completed before (from {first:%Y-%m-%d %H:%M} UTC on), and are reused: "
-                "equal work is not run\ntwice. To run it anew, add --force."
+                f"{len(reused)} of them had completed before, from {first:%Y-%m-%d %H:%M} UTC on, and are reused:\n"
+                "equal work is not run twice. Run it anew with --force."
             )
 
     def _stop(self, backend: JobBackend, ctrl_c: CtrlC) -> int:
