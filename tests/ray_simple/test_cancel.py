@@ -35,7 +35,14 @@ def swallow_everything(begun):
 
 
 def hold_the_interpreter(begun):
+    begun.touch()
+    while not begun.with_name("seen").exists():
+        time.sleep(0.01)
     # PyDLL keeps the GIL over the call: no other thread of the process runs until it returns.
+    ctypes.PyDLL(None).sleep(1000)
+
+
+def hold_the_interpreter_at_once(begun):
     begun.touch()
     ctypes.PyDLL(None).sleep(1000)
 
@@ -50,6 +57,7 @@ def test_code_that_never_asks_is_stopped_by_force_after_the_grace_period(local, 
     job = local.submit(work(lambda: stubborn(begun), stubborn.__name__))
     until(begun.exists, "the job's begin")
     until(lambda: job.status is JobStatus.RUNNING, "RUNNING is seen")
+    begun.with_name("seen").touch()
     asked = time.monotonic()
     assert job.cancel() is True
     assert job.wait(60) is JobStatus.CANCELLED
@@ -57,6 +65,15 @@ def test_code_that_never_asks_is_stopped_by_force_after_the_grace_period(local, 
     assert job.failure.kind is FailureKind.CANCELLED
     with pytest.raises(JobCancelledError):
         job.result()
+    assert rows_of(local, job) == 0
+
+
+def test_code_that_holds_the_interpreter_before_it_is_seen_to_run_is_stopped_too(local, work, tmp_path, until):
+    begun = tmp_path / "begun"
+    job = local.submit(work(lambda: hold_the_interpreter_at_once(begun)))
+    until(begun.exists, "the job's begin")
+    assert job.cancel()
+    assert job.wait(60) is JobStatus.CANCELLED
     assert rows_of(local, job) == 0
 
 

@@ -15,6 +15,7 @@ import enum
 import fractions
 import functools
 import hashlib
+import inspect
 import json
 import logging
 import pathlib
@@ -191,7 +192,8 @@ class _Walk:
             code = self._describer.code(kind.__module__)
             return ["class", _name(kind), code, [self.value(base) for base in kind.__bases__ if base is not object]]
         entries = [[name, self.value(entry)] for name, entry in _entries(kind)]
-        return ["class", kind.__qualname__, [self.value(base) for base in kind.__bases__], _fields(kind), entries]
+        fields = [self.value(field) for field in _fields(kind)]
+        return ["class", kind.__qualname__, [self.value(base) for base in kind.__bases__], fields, entries]
 
     def _function(self, function: types.FunctionType) -> Any:
         if _is_importable(function):
@@ -282,7 +284,8 @@ def _entries(kind: type) -> Iterator[tuple[str, Any]]:
         yield "members", {name: member.value for name, member in kind.__members__.items()}
     for name, entry in sorted(vars(kind).items()):
         if isinstance(entry, types.FunctionType):
-            if entry.__code__.co_filename != "<string>":  # else it is made from the fields
+            by_dataclass = "__create_fn__" in inspect.unwrap(entry).__code__.co_qualname
+            if not by_dataclass and not entry.__module__.startswith("pydantic."):  # those follow from the fields
                 yield name, entry
         elif isinstance(entry, classmethod | staticmethod | property | functools.cached_property) or not (
             name.startswith("__") or name == "_abc_impl" or issubclass(kind, enum.Enum) or _is_descriptor(entry)
@@ -294,10 +297,16 @@ def _is_descriptor(entry: Any) -> bool:
     return isinstance(entry, types.MemberDescriptorType | types.GetSetDescriptorType)
 
 
-def _fields(kind: type) -> list[str]:
-    """The fields of a class that has any, as text."""
+def _fields(kind: type) -> Iterator[tuple[Any, ...]]:
+    """The fields of a class that has any: name, type as text, what it is by default, what else is said of it."""
     if issubclass(kind, BaseModel):
-        return [f"{name}: {_text(field)}" for name, field in kind.model_fields.items()]
-    if dataclasses.is_dataclass(kind):
-        return [f"{field.name}: {_text(field)}" for field in dataclasses.fields(kind)]
-    return [f"{name}: {_text(hint)}" for name, hint in sorted(vars(kind).get("__annotations__", {}).items())]
+        for name, field in kind.model_fields.items():
+            default = () if field.is_required() else (field.default_factory or field.default,)
+            yield name, _text(field.annotation), default, field.metadata
+    elif dataclasses.is_dataclass(kind):
+        for each in dataclasses.fields(kind):
+            given = (value for value in (each.default, each.default_factory) if value is not dataclasses.MISSING)
+            yield each.name, _text(each.type), tuple(given), ()
+    else:
+        for name, hint in sorted(vars(kind).get("__annotations__", {}).items()):
+            yield name, _text(hint), (), ()

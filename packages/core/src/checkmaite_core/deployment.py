@@ -89,7 +89,12 @@ def describe_environment(module: str | None = None, *, distribution: str | None 
         module: Name of the module that defines the capability; the distribution it comes from is included.
         distribution: Name of such a distribution, where it is known already.
     """
-    subject = distribution or (distribution_of(module.partition(".")[0]) if module else None)
+    return _described(distribution or (distribution_of(module.partition(".")[0]) if module else None))
+
+
+@functools.lru_cache(maxsize=64)
+def _described(subject: str | None) -> Environment:
+    """One object for each subject: many jobs have the same."""
     base = _base_environment()
     if subject is None or subject in base.versions:
         return base.model_copy(update={"subject": subject})
@@ -122,6 +127,8 @@ def distribution_of(top_level: str) -> str | None:
     None for scripts, notebooks, loose files, editable installations (which list no files) and namespaces that
     several distributions share.
     """
+    if top_level == "__main__":
+        return None  # without a look at all that is installed, which takes a while
     found = set(_packages().get(top_level, []))
     return found.pop() if len(found) == 1 else None
 

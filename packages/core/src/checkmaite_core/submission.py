@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from checkmaite_core.capability import Capability, CapabilityLike
+from checkmaite_core.capability import Capability
 from checkmaite_core.deployment import Environment, describe_environment
 from checkmaite_core.errors import InvalidCapabilityError, PayloadError, SubmissionError
 from checkmaite_core.inputs import Inputs, label
@@ -171,7 +171,7 @@ def _capability_id(capability: Any) -> str:
             f"{capability.__qualname__} is a class.", hint=f"Pass an instance: {capability.__qualname__}()."
         )
     own = getattr(capability, "id", None)
-    if not isinstance(own, str) or not own or not isinstance(capability, CapabilityLike):
+    if not isinstance(own, str) or not own or not callable(getattr(capability, "run", None)):
         raise InvalidCapabilityError(
             f"a {type(capability).__qualname__} is not a capability: it lacks "
             + ("run()." if isinstance(own, str) and own else "an id (a string)."),
