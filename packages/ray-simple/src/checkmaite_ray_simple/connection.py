@@ -19,7 +19,7 @@ from ray.util.client import ray as ray_client
 
 from checkmaite_core.errors import ClusterError, ClusterMismatchError
 from checkmaite_ray_simple.address import Kind, Target, resolve
-from checkmaite_ray_simple.environment import use_token
+from checkmaite_ray_simple.environment import mark_local, use_token
 from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.settings import RaySimpleOptions
 
@@ -65,8 +65,12 @@ class _Shared:
     connection: Connection | None = None
 
 
-def acquire(options: RaySimpleOptions) -> Connection:
+def acquire(options: RaySimpleOptions, *, token_file: str = "") -> Connection:
     """Connect as ``options`` say, or share the connection that there is.
+
+    Args:
+        options: Where to connect, and how.
+        token_file: Where the token of a local Ray lies that another process has started.
 
     Raises:
         ClusterError: The cluster cannot be used, or this process is connected otherwise.
@@ -94,7 +98,7 @@ def acquire(options: RaySimpleOptions) -> Connection:
                 _close(connection, by_force=True)
                 connection = None
         if connection is None:
-            connection = _open(options)
+            connection = _open(options, token_file)
         _Shared.connection = connection
         connection.users += 1
         return connection
@@ -155,7 +159,7 @@ def _place(target: Target) -> tuple[Kind, str, int]:
     return target.kind, host, target.port
 
 
-def _open(options: RaySimpleOptions) -> Connection:
+def _open(options: RaySimpleOptions, token_file: str) -> Connection:
     target = resolve(options.address)
     arguments: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     local = target.kind is Kind.LOCAL
@@ -164,9 +168,9 @@ def _open(options: RaySimpleOptions) -> Connection:
     if options.runtime_env:
         arguments["runtime_env"] = options.runtime_env
     # To a cluster that was named, Ray sends a token only with RAY_AUTH_MODE=token, and so do we.
-    with use_token(find=local or options.address == "auto", make=local) as guard:
+    with use_token(find=local or options.address == "auto", make=local, file=token_file) as guard:
         probe(target)
-        with _announced(target):
+        with _announced(target), mark_local() if local else contextlib.nullcontext():
             _init(target, arguments)
         undo = guard.pop_all()
     return Connection(target, _settings(options), owned=True, undo=undo)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import sys
 
-__all__ = ["prepare", "use_token"]
+from checkmaite_ray_simple.tokens import make_token_file
 
+__all__ = ["LOCAL_RAY", "mark_local", "prepare", "use_token"]
+
+LOCAL_RAY = "CHECKMAITE_LOCAL_RAY"
+"""Holds, in all processes of a local Ray, the number of the process that started it."""
 _UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 _SKIP = "RAY_DEDUP_LOGS_SKIP_REGEX"
 _HANDLED = "A worker died or was killed while executing a task|There are infinite retries remaining"
@@ -40,28 +43,61 @@ def _reread_authentication() -> None:
     AuthenticationTokenLoader.instance().reset_cache()
 
 
-def use_token(*, find: bool, make: bool) -> contextlib.ExitStack:
+def use_token(*, find: bool, make: bool, file: str = "") -> contextlib.ExitStack:
     """Have Ray read its token anew, and turn token mode on where the user has not decided about it.
 
     Args:
         find: Where there is a token, turn the mode on.
-        make: Where there is none, make one that only this process and its Ray know. Ray itself would write one to
-            ``~/.ray/auth_token``, readable by everyone, and keep it.
+        make: Where there is none, make one, in a file that only this user can read and that goes when the connection
+            ends. Ray itself would write one to ``~/.ray/auth_token``, readable by everyone, and keep it.
+        file: Use the token in this file, whatever the environment says: it is the cluster's.
 
     Returns:
         What puts the variables back; to be closed when the connection has ended.
+
+    Raises:
+        ConfigurationError: There is no place for a new token.
     """
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     undo = contextlib.ExitStack()
+    if file:
+        _set(undo, RAY_AUTH_TOKEN=None, RAY_AUTH_TOKEN_PATH=file, RAY_AUTH_MODE="token")
     _reread_authentication()
     if "RAY_AUTH_MODE" not in os.environ:
         found = AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
         if not found and make:
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-            undo.callback(os.environ.pop, "RAY_AUTH_TOKEN", None)
+            # By its path and not its text: Ray's processes inherit it, and tell it to others that may read the file.
+            made = make_token_file()
+            undo.callback(made.unlink, missing_ok=True)
+            _set(undo, RAY_AUTH_TOKEN_PATH=str(made))
         if find if found else make:
-            os.environ["RAY_AUTH_MODE"] = "token"
-            undo.callback(os.environ.pop, "RAY_AUTH_MODE", None)
+            _set(undo, RAY_AUTH_MODE="token")
             _reread_authentication()
     return undo
+
+
+def mark_local() -> contextlib.ExitStack:
+    """Have the processes of a Ray that is started now know that it is this process's own, and ends with it.
+
+    Returns:
+        What takes the mark back; to be closed once Ray has started, for other children of this process are not meant.
+    """
+    undo = contextlib.ExitStack()
+    _set(undo, **{LOCAL_RAY: str(os.getpid())})
+    return undo
+
+
+def _set(undo: contextlib.ExitStack, **variables: str | None) -> None:
+    """Set variables, or take them away, and remember what they were."""
+    for name, value in variables.items():
+        before = os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+        undo.callback(_put_back, name, before)
+
+
+def _put_back(name: str, value: str | None) -> None:
+    os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value

@@ -7,12 +7,14 @@ One TCP connection and one or two small gRPC calls tell them apart in some 20 ms
 from __future__ import annotations
 
 import json
+import os
 import platform
 import socket
 from typing import Any
 
 import grpc
 import ray
+from ray._common.tls_utils import load_certs_from_env
 from ray._private.grpc_utils import init_grpc_channel
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc, ray_client_pb2, ray_client_pb2_grpc
 
@@ -24,7 +26,7 @@ from checkmaite_core.errors import (
 )
 from checkmaite_ray_simple.address import Kind, Target
 
-__all__ = ["probe"]
+__all__ = ["cluster_id", "probe"]
 
 # Generated without types.
 _gcs: Any = gcs_service_pb2
@@ -68,9 +70,46 @@ def probe(target: Target) -> None:
     _require_versions(target, alive.ray_version, python)
 
 
-def _connect(target: Target) -> None:
+def cluster_id(target: Target, *, token: str | None = None, deadline: float = _DEADLINE) -> str:
+    """Which cluster it is that answers at a GCS port: an id made when the cluster was, which a restart of it keeps.
+
+    Args:
+        target: A cluster's GCS port.
+        token: What it is shown, nothing if empty; this process's own if left out.
+        deadline: Seconds that each of two steps may take.
+
+    Raises:
+        ClusterUnreachableError: No Ray answers. Its cause is a ``ConnectionRefusedError`` if nothing listens there.
+        ClusterAuthenticationError: The token is refused.
+        ClusterMismatchError: What answers is another kind of server.
+    """
+    _connect(target, deadline)
+    options = [("grpc.enable_http_proxy", 0)]
+    metadata = [("authorization", f"Bearer {token}")] if token else None
+    # Ray's own channel shows this process's token, whatever else it is given.
+    own = token is None
+    channel = init_grpc_channel(target.address, options=options) if own else _plain_channel(target.address, options)
     try:
-        socket.create_connection((target.host, target.port), timeout=_DEADLINE).close()
+        nodes = _gcs_stubs.NodeInfoGcsServiceStub(channel)
+        reply = nodes.GetClusterId(_gcs.GetClusterIdRequest(), timeout=deadline, metadata=metadata)
+    except grpc.RpcError as error:
+        raise _explained(target, error) from error
+    finally:
+        channel.close()
+    found: str = reply.cluster_id.hex()
+    return found
+
+
+def _plain_channel(address: str, options: list[tuple[str, int]]) -> grpc.Channel:
+    if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
+        return grpc.insecure_channel(address, options=options)
+    chain, key, authority = load_certs_from_env()  # type: ignore[no-untyped-call]
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(authority, key, chain), options=options)
+
+
+def _connect(target: Target, deadline: float = _DEADLINE) -> None:
+    try:
+        socket.create_connection((target.host, target.port), timeout=deadline).close()
     except OSError as error:
         file = (
             " The file that Ray keeps of its latest cluster may be out of date."

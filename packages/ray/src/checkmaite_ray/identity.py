@@ -107,7 +107,8 @@ def cluster_identity() -> ClusterIdentity:
     node: Any = ray_worker._global_node
     # Over ray:// this process is no part of the cluster, and knows no id.
     found = node.cluster_id.hex() if node is not None else cluster_id(resolve(address))
-    head = next((one["NodeID"] for one in ray.nodes() if one["Alive"] and _HEAD in one["Resources"]), "")
+    nodes: Any = ray.nodes  # without types
+    head = next((one["NodeID"] for one in nodes() if one["Alive"] and _HEAD in one["Resources"]), "")
     # What becomes of this machine says something about the cluster only if it is the head's.
     here = node is not None and head != "" and context.get_node_id() == head
     # Set when a local Ray is started, and inherited by its processes.
@@ -157,7 +158,7 @@ def local_cluster_of(recorded: Mapping[str, Any]) -> str | None:
 
 
 def token_file_of(recorded: Mapping[str, Any]) -> str:
-    """The file with a recorded local cluster's token, if we made it for that; else Ray finds the token, or needs none."""
+    """The file with a recorded local cluster's token, if we made one; else Ray finds the token, or needs none."""
     file = str(recorded.get("token_file", ""))
     return file if file and _is_here(recorded) and read_token_file(file) else ""
 
