@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Any
 
@@ -11,7 +12,8 @@ import ray
 from checkmaite_core.errors import ClusterError, ClusterUnreachableError, ConfigurationError, ProtocolMismatchError
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_ledger.writer import latest_epoch
-from checkmaite_ray.identity import local_cluster_of, placement
+from checkmaite_ray._machine import process_stamp
+from checkmaite_ray.identity import local_cluster_of, placement, token_file_of
 from checkmaite_ray.protocol import NAMESPACE, PROTOCOL, raise_problem, registry_name
 from checkmaite_ray.registry import Registry
 from checkmaite_ray.settings import LedgerConfig, RayOptions
@@ -38,13 +40,16 @@ def connect(options: RayOptions, ledger: LedgerConfig) -> Connection:
     chosen = RaySimpleOptions(
         address=options.address, reinit=options.reinit, num_cpus=options.num_cpus, dashboard=options.dashboard
     )
+    token_file = ""
     if options.address == "local":
         latest = latest_epoch(open_object_store(ledger.uri, ledger.storage_options), options.idempotency_scope)
-        address = None if latest is None else local_cluster_of(latest.who)
-        if address is not None:
-            chosen = RaySimpleOptions(address=address, reinit=options.reinit)
+        if latest is not None and latest.who.get("creator") != process_stamp(os.getpid()):
+            address = local_cluster_of(latest.who)
+            if address is not None:
+                chosen = RaySimpleOptions(address=address, reinit=options.reinit)
+                token_file = token_file_of(latest.who)
     # Without a runtime_env: the registry and its controllers would inherit it, and with it one client's code.
-    return connection.acquire(chosen)
+    return connection.acquire(chosen, token_file=token_file)
 
 
 def join(options: RayOptions, ledger: LedgerConfig, store: AnalyticsStoreConfig, session: str) -> Any:

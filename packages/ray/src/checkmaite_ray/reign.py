@@ -245,7 +245,8 @@ class Reign:
                 attempt, at, place = rest
                 decision = self.directory.began(job_id, attempt, at=at or time.time(), place=place)
                 self._commit(decision, lazy=True)
-                for change in decision.changes:  # it is informative: clients need not wait until it is durable
+                for change in decision.changes:  # it is informative: nobody need wait until it is durable
+                    self.published[job_id] = change.record
                     self._sessions.tell(job_id, ("view", *wire_view(change.record)))
             elif kind == "progress":
                 self._sessions.tell(job_id, ("progress", job_id, rest[1]))

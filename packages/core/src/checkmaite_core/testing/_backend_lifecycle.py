@@ -189,7 +189,7 @@ class LifecycleTests(BackendTests, standard=True):
         if self.promises.jobs_outlive_client:
             with self.open(options, store_config) as other:
                 again = other.job(work.job.job_id)
-                assert again.status is self.running
+                eventually(lambda: again.status is self.running, "the other client sees the job run")
                 work.release()
                 assert again.wait(DEADLINE) is JobStatus.COMPLETED
         else:
@@ -220,7 +220,7 @@ class LifecycleTests(BackendTests, standard=True):
                 return
             again = other.job(work.job.job_id)
             assert (again.job_id, again.name, again.created_at) == (work.job.job_id, label, work.job.created_at)
-            assert again.status is self.running
+            eventually(lambda: again.status is self.running, "the other client sees the job run")
             assert [job.job_id for job in other.jobs(name=label)] == [work.job.job_id]
             work.release()
             assert again.result(DEADLINE) == work.job.result(DEADLINE)
