@@ -58,7 +58,7 @@ def control_plane() -> dict[str, float]:
     for one in ray.util.list_named_actors(all_namespaces=True):
         if one["name"].startswith(controller_prefix(SCOPE)):
             actor = ray.get_actor(one["name"], NAMESPACE)
-            pids[one["name"].split(":")[2]] = ray.get(actor.attend_pid.remote())
+            pids[one["name"].split(":")[2]] = ray.get(actor.about.remote())["pid"]
     return {name: psutil.Process(pid).memory_info().rss / 1e6 for name, pid in pids.items()}
 
 

@@ -34,7 +34,7 @@ from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
 from checkmaite_core.submission import Submission
 from checkmaite_core.tracking import check_filters, check_job_id
 from checkmaite_ray import joining
-from checkmaite_ray.overlay import prepare_overlay
+from checkmaite_ray.overlay import OverlayKeeper, prepare_overlay, require_no_overlay
 from checkmaite_ray.protocol import Blob, raise_problem
 from checkmaite_ray.settings import LedgerConfig, RayOptions
 from checkmaite_ray.shared_job import Handles
@@ -78,7 +78,10 @@ class RayBackend(JobBackend):
         ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
         self._connection = joining.connect(options, ledger)
         try:
+            require_no_overlay()
             self._overlay = prepare_overlay(options.runtime_env)
+            self._keeper = OverlayKeeper()
+            self._keeper.keep(self._overlay)
             self._registry = joining.join(options, ledger, store, self._session)
         except BaseException:  # whatever it was goes on: the connection must not stay taken
             connection.release(self._connection)
@@ -326,6 +329,7 @@ class RayBackend(JobBackend):
         self._closed = True
         try:
             self._dispatcher.stop()
+            self._keeper.close()
             if self._connection.alive:
                 joining.leave(self._registry, self._session, self._connection, maintain=ends)
         finally:

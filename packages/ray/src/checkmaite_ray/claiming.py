@@ -9,19 +9,24 @@ from checkmaite_core.errors import EpochTakenError, ScopeInUseError
 from checkmaite_ledger.writer import LedgerWriter, latest_epoch
 from checkmaite_ray.identity import is_gone
 from checkmaite_ray.settings import LedgerConfig
-from checkmaite_storage import open_object_store
+from checkmaite_storage import ObjectStore, open_object_store
 
-__all__ = ["claim"]
+__all__ = ["claim", "open_ledger"]
 
 
-def claim(config: LedgerConfig, scope: str, who: Mapping[str, Any], takeover: bool) -> tuple[LedgerWriter, bool]:
+def open_ledger(config: LedgerConfig) -> ObjectStore:
+    """Where a ledger lies."""
+    return open_object_store(config.uri, config.storage_options)
+
+
+def claim(objects: ObjectStore, scope: str, who: Mapping[str, Any], takeover: bool) -> tuple[LedgerWriter, bool]:
     """Begin an epoch.
 
     A registry of the same cluster takes over from the one before without asking: Ray runs one at a time, and the
     seal stops one that was only taken for dead. From another cluster it takes over if that one has certainly gone.
 
     Args:
-        config: Where the ledger is.
+        objects: Where the ledger is.
         scope: Whose it is.
         who: What to record of this registry: its cluster's identity, and its own.
         takeover: Take it from a cluster that may be alive.
@@ -33,7 +38,6 @@ def claim(config: LedgerConfig, scope: str, who: Mapping[str, Any], takeover: bo
         ScopeInUseError: Another cluster serves the scope, or may do so.
         StorageError: The ledger cannot be read or written.
     """
-    objects = open_object_store(config.uri, config.storage_options)
     while True:
         latest = latest_epoch(objects, scope)
         same = latest is None or latest.who.get("cluster_id") == who["cluster_id"]
@@ -41,7 +45,7 @@ def claim(config: LedgerConfig, scope: str, who: Mapping[str, Any], takeover: bo
             verdict = is_gone(latest.who)
             if not verdict.gone:
                 raise ScopeInUseError(
-                    f"scope {scope!r} at {config.uri} is served by another Ray cluster: {verdict.reason}.",
+                    f"scope {scope!r} at {objects.uri} is served by another Ray cluster: {verdict.reason}.",
                     hint=f"Connect to that one ({latest.who.get('address')}), use another idempotency_scope, or, if "
                     "it is to stop, pass takeover=True.",
                 )

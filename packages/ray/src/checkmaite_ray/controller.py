@@ -156,6 +156,10 @@ class Controller:
             await asyncio.sleep(_LAST_WORDS)
         ray.actor.exit_actor()  # type: ignore[no-untyped-call]
 
+    async def about(self) -> dict[str, Any]:
+        """What this process is and has, for operators and tests."""
+        return {"pid": os.getpid(), "incarnation": self._incarnation, "tasks": len(self._tasks)}
+
     # The workers' calls: what checkmaite_ray_simple.channel.Board offers.
 
     async def tell(self, event: Event) -> None:

@@ -13,7 +13,8 @@ import ray
 
 from checkmaite_core.errors import CheckmaiteError, ClusterError, ScopeInUseError, ScopeSealedError, SealedError
 from checkmaite_ledger.listing import page_of
-from checkmaite_ray.claiming import claim
+from checkmaite_ray.archive import PackageArchive
+from checkmaite_ray.claiming import claim, open_ledger
 from checkmaite_ray.identity import cluster_identity
 from checkmaite_ray.protocol import PROTOCOL, problem
 from checkmaite_ray.reign import Reign
@@ -185,9 +186,9 @@ class Registry:
         try:
             identity = await loop.run_in_executor(None, cluster_identity)
             who = {**identity.as_json(), "registry": self._incarnation, "pid": os.getpid(), "at": time.time()}
-            ledger, same = await loop.run_in_executor(
-                None, claim, self._ledger_config, self._scope, who, self._takeover
-            )
+            objects = await loop.run_in_executor(None, open_ledger, self._ledger_config)
+            ledger, same = await loop.run_in_executor(None, claim, objects, self._scope, who, self._takeover)
+            archive = PackageArchive(objects, self._scope, ledger.epoch.number)
         except CheckmaiteError as error:
             self._problem = error
             if not isinstance(error, ScopeInUseError):
@@ -196,7 +197,7 @@ class Registry:
         self._takeover = False
         self._problem = None
         self._reign = Reign(
-            self._scope, ledger, self._settings, self._placement, self._sessions, self._options, self._on_end
+            self._scope, ledger, archive, self._settings, self._placement, self._sessions, self._options, self._on_end
         )
         await self._reign.begin(same_cluster=same)
 

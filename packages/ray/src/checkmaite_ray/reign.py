@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,8 +29,10 @@ from checkmaite_ledger.directory import (
 )
 from checkmaite_ledger.events import Accepted, AttemptFailed, Ended, Policy
 from checkmaite_ledger.writer import LedgerWriter
+from checkmaite_ray.archive import PackageArchive
 from checkmaite_ray.committer import Committer
 from checkmaite_ray.launching import Item
+from checkmaite_ray.overlays import Overlays
 from checkmaite_ray.protocol import Blob, wire_view, with_storage_options
 from checkmaite_ray.roster import Roster, by_slot
 from checkmaite_ray.sessions import Sessions
@@ -47,7 +50,7 @@ class Reign:
     Args:
         scope: Whose jobs.
         ledger: Claimed, with what had happened before.
-        same_cluster: Whether the epoch before belonged to this cluster.
+        archive: Keeps packages beside it.
         settings: How the registry works.
         placement: Ray options that say where controllers run.
         sessions: The clients.
@@ -60,6 +63,7 @@ class Reign:
         self,
         scope: str,
         ledger: LedgerWriter,
+        archive: PackageArchive,
         settings: RegistrySettings,
         placement: dict[str, Any],
         sessions: Sessions,
@@ -75,6 +79,7 @@ class Reign:
         self._reading = ThreadPoolExecutor(4, "ledger-read")
         self.directory = Directory(Limits(settings.max_unfinished, settings.window, settings.retry_after_seconds))
         self.published: dict[str, JobRecord] = {}
+        self._overlays = Overlays(archive, self._on_overlay_problem)
         self._submissions = Submissions(ledger.submission, self._reading)
         self._committer = Committer(ledger.append, self._appending, self._publish, self._act, self._end)
         self._upkeep = Upkeep(self, settings)
@@ -101,6 +106,7 @@ class Reign:
         self.directory.restore(records)
         self.published = {record.job_id: record for record in records}
         self._ledger.forget_records()
+        await self._restore_overlays([record for record in records if not record.ended])
         self._commit(self.directory.reign(same_cluster=same_cluster, now=time.time()))
         if same_cluster:
             await self.roster.find()
@@ -134,6 +140,8 @@ class Reign:
         for request, (_, data) in zip(requests, items, strict=True):
             if request.job_id in accepted:
                 self._submissions.keep(request.job_id, data, pinned=not request.stored)
+                overlay = None if self._overlays.knows(request.shape) else Blob.unpack(data).overlay
+                self._overlays.need(request.shape, overlay, archive=request.stored)
                 submissions[request.job_id] = data if request.stored else _order_alone(data)
         self._sessions.follow(session, [record.job_id for record in records if not record.ended])
         done = self._committer.add(decision, submissions)
@@ -189,6 +197,7 @@ class Reign:
             if isinstance(event, Ended):
                 self._upkeep.ended(record, self._submissions.at_hand(record.job_id))
                 self._submissions.drop(record.job_id)
+                self._overlays.done(record.shape)
             if isinstance(event, Ended | AttemptFailed) and record.attempt:
                 self.roster.forget(record.slot, record.incarnation, record.job_id, record.attempt)
             if before is None or before.status is not record.status:
@@ -203,6 +212,7 @@ class Reign:
         self._ended = True
         self._committer.stop()
         self.roster.leave()
+        self._overlays.close()
         for task in self._work:
             task.cancel()
         self._appending.shutdown(wait=False)
@@ -221,6 +231,21 @@ class Reign:
     def _on_fenced(self) -> None:
         # A later registry of this cluster has spoken to the controllers; the next append will find its seal.
         self._end(ClusterError("a later registry of this scope commands its controllers.", hint="Connect again."))
+
+    def _on_overlay_problem(self, error: Exception) -> None:
+        self.problem = f"an overlay could not be kept in the cluster: {error}"
+
+    async def _restore_overlays(self, unfinished: Sequence[JobRecord]) -> None:
+        """After a restart: have the cluster keep, or get back, what unfinished jobs need."""
+        for record in unfinished:
+            overlay = None
+            if record.stored and not self._overlays.knows(record.shape):
+                with contextlib.suppress(CheckmaiteError):  # its start will say what is wrong with it
+                    overlay = Blob.unpack(await self._submissions.get(record.job_id)).overlay
+            kept = self._overlays.need(record.shape, overlay, archive=record.stored)
+            if kept is not None:
+                await asyncio.wait([kept])
+        self._overlays.sweep()
 
     def _on_problem(self, problem: str | None) -> None:
         self.problem = problem
