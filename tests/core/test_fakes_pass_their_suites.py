@@ -38,6 +38,8 @@ class TestThreadBackend(JobBackendSuite):
         isolates_jobs=False,
         checks_resources=False,
         slots=3,
+        bounds_queue=True,
+        retries_exceptions=True,
     )
 
     @pytest.fixture(scope="class")

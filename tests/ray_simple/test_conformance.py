@@ -20,6 +20,8 @@ class TestRaySimple(JobBackendSuite):
         isolates_jobs=True,
         checks_resources=True,
         slots=2,
+        bounds_queue=True,
+        retries_exceptions=True,
     )
 
     @pytest.fixture(scope="class")

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 
@@ -31,7 +31,7 @@ class BackendPromises:
     Attributes:
         has_reattach: Another backend object on the same store and options finds the jobs of this one.
         jobs_outlive_client: Running jobs go on when the backend object is shut down without waiting.
-        has_dedupe: Work that is equal to work which runs or has completed is not run again.
+        has_dedupe: Work that is equal to work which waits, runs or has completed is not run again, unless it is forced.
         has_live_status: RUNNING is seen while the code runs; without it a job is PENDING until it ends.
         has_live_progress: What the code says of its progress is seen while it runs; of reports that come faster
             than two in a second, some may be left out.
@@ -39,6 +39,8 @@ class BackendPromises:
         isolates_jobs: A job that ends its process leaves the client and the other jobs alone.
         checks_resources: A demand that nothing can meet is refused when the work is submitted.
         slots: How many jobs that ask for one CPU run at the same time.
+        bounds_queue: Work that finds the queue full is refused, or waits for room; override ``small_queue`` for it.
+        retries_exceptions: Code that raises what was named in the backend's options is run again (see ``retrying``).
     """
 
     has_reattach: bool
@@ -50,6 +52,8 @@ class BackendPromises:
     isolates_jobs: bool
     checks_resources: bool
     slots: int
+    bounds_queue: bool = False
+    retries_exceptions: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,13 @@ class Parked:
         job: Its handle.
         folder: Where it says that it has started, and waits for ``go``.
         label: The id of its dataset.
+        manner: How it takes being cancelled.
     """
 
     job: Job
     folder: Path
     label: str
+    manner: Literal["cooperative", "busy", "stubborn"]
 
     def wait_until_started(self) -> None:
         """Wait until its code runs."""
@@ -99,6 +105,18 @@ class BackendTests(StandardSuite):
     def options(cls) -> Mapping[str, Any]:
         """The backend's options; override it where the defaults will not do."""
         return {}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def small_queue(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options under which two jobs may be unfinished at a time, those of ``options`` left aside."""
+        return {**options, "max_unfinished": 2}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def retrying(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options under which code that raises a ConnectionError is run again, two times at most."""
+        return {**options, "retry_exceptions": ("ConnectionError",), "exception_retries": 2}
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -142,7 +160,7 @@ class BackendTests(StandardSuite):
         backend: JobBackend,
         parked: list[Parked],
         tmp_path: Path,
-        manner: str = "busy",
+        manner: Literal["cooperative", "busy", "stubborn"] = "busy",
         pace: float = 0.0,
         **arguments: Any,
     ) -> Parked:
@@ -150,14 +168,26 @@ class BackendTests(StandardSuite):
         label = f"parked-{uuid.uuid4().hex}"
         folder = tmp_path / label
         folder.mkdir()
-        config = ParkConfig.model_validate({"folder": str(folder), "manner": manner, "pace": pace})
+        config = ParkConfig(folder=str(folder), manner=manner, pace=pace)
         job = backend.submit(Park(), datasets=[Data(label)], config=config, **arguments)
-        parked.append(Parked(job, folder, label))
+        parked.append(Parked(job, folder, label, manner))
         return parked[-1]
+
+    @staticmethod
+    def park_again(backend: JobBackend, parked: Parked, **arguments: Any) -> Job:
+        """Submit the same work as a parked job's."""
+        config = ParkConfig(folder=str(parked.folder), manner=parked.manner)
+        return backend.submit(Park(), datasets=[Data(parked.label)], config=config, **arguments)
 
     def write(self, backend: JobBackend, label: str, *, name: str | None = None, **settings: Any) -> Job:
         """Submit a job that writes rows."""
-        return backend.submit(Write(), datasets=[Data(label)], config=WriteConfig(**settings), name=name)
+        return backend.submit(**self.work(label, **settings), name=name)
+
+    @staticmethod
+    def work(label: str, *, name: str | None = None, **settings: Any) -> dict[str, Any]:
+        """Work that writes rows, to be submitted."""
+        work = {"capability": Write(), "datasets": [Data(label)], "config": WriteConfig(**settings)}
+        return work if name is None else {**work, "name": name}
 
     @property
     def running(self) -> JobStatus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -40,7 +41,7 @@ class CancelTests(BackendTests, standard=True):
 
     @pytest.mark.parametrize("manner", ["busy", "stubborn"])
     def test_code_that_never_asks_is_stopped_if_that_is_promised(
-        self, backend: JobBackend, parked: list[Parked], tmp_path: Path, manner: str
+        self, backend: JobBackend, parked: list[Parked], tmp_path: Path, manner: Literal["busy", "stubborn"]
     ) -> None:
         work = self.park(backend, parked, tmp_path, manner=manner)
         work.wait_until_started()

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from checkmaite_core.testing._backend_cancel import CancelTests
+from checkmaite_core.testing._backend_groups import GroupTests
 from checkmaite_core.testing._backend_lifecycle import LifecycleTests
 from checkmaite_core.testing._backend_outcomes import OutcomeTests
 from checkmaite_core.testing._backend_records import RecordTests
+from checkmaite_core.testing._backend_retries import RetryTests
+from checkmaite_core.testing._backend_sharing import SharingTests
 
 __all__ = ["JobBackendSuite"]
 
 
-class JobBackendSuite(LifecycleTests, OutcomeTests, CancelTests, RecordTests, standard=True):
+class JobBackendSuite(
+    LifecycleTests,
+    OutcomeTests,
+    CancelTests,
+    RecordTests,
+    GroupTests,
+    SharingTests,
+    RetryTests,
+    standard=True,
+):
     """Standard tests that every job backend passes.
 
     Subclass it, under a name that begins with ``Test``, in a test module of the backend's:

@@ -215,6 +215,45 @@ class Raise(Capability[RaiseConfig, Number]):
                     raise ValueError("the consequence") from error
 
 
+class FlakyConfig(CapabilityConfig):
+    """How often it fails.
+
+    Attributes:
+        folder: Shared with the test. Each start adds a line to ``starts`` there.
+        failures: How many starts fail before one succeeds.
+        what: ``connection`` raises a ConnectionResetError, which is a ConnectionError; ``value`` a ValueError.
+    """
+
+    folder: str
+    failures: int
+    what: Literal["connection", "value"] = "connection"
+
+
+class FlakyRun(CapabilityRun[FlakyConfig, Number]):
+    """One row, whose value is the number of the start that made it."""
+
+    def extract(self) -> Sequence[Record]:
+        label = self.dataset_metadata[0]["id"]
+        return [Row(run_uid=self.run_uid, label=label, position=0, value=self.outputs.value)]
+
+
+class Flaky(Capability[FlakyConfig, Number]):
+    """Fails some times, then succeeds."""
+
+    config_class = FlakyConfig
+    run_class = FlakyRun
+    takes_datasets = Arity(1, 1)
+
+    def evaluate(self, inputs: Inputs, config: FlakyConfig) -> Number:
+        starts = Path(config.folder) / "starts"
+        with starts.open("a") as marks:
+            marks.write(f"{os.getpid()}\n")
+        start = len(starts.read_text().splitlines())
+        if start <= config.failures:
+            raise ConnectionResetError("the archive hung up") if config.what == "connection" else ValueError("no")
+        return Number(value=start)
+
+
 class Die(Capability[CapabilityConfig, Number]):
     """Ends its process without a word."""
 

@@ -1,0 +1,122 @@
+"""Standard tests of a backend: what becomes of work that is equal to other work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from checkmaite_core.backend import JobBackend
+from checkmaite_core.job import JobOrigin, JobStatus
+from checkmaite_core.store import AnalyticsStoreConfig
+from checkmaite_core.testing._backend_base import BackendTests, Parked
+from checkmaite_core.testing._waiting import DEADLINE
+from checkmaite_core.testing._workloads import Data, Raise, RaiseConfig
+
+__all__ = ["SharingTests"]
+
+_AT_ONCE = 8
+
+
+class SharingTests(BackendTests, standard=True):
+    """Adopted, reused and forced work. A backend that does not share jobs starts each anew."""
+
+    def test_equal_work_that_runs_is_adopted_if_that_is_promised(
+        self, backend: JobBackend, parked: list[Parked], tmp_path: Path
+    ) -> None:
+        work = self.park(backend, parked, tmp_path)
+        work.wait_until_started()
+        assert work.job.origin is JobOrigin.STARTED
+        again = self.park_again(backend, work, name="the same, under another name")
+        work.release()
+        assert again.result(DEADLINE).run_uid == work.job.result(DEADLINE).run_uid
+        if not self.promises.has_dedupe:
+            assert (again.origin, again.job_id != work.job.job_id, work.starts) == (JobOrigin.STARTED, True, 2)
+            return
+        assert (again.origin, again.job_id, work.starts) == (JobOrigin.ADOPTED, work.job.job_id, 1)
+        assert again.created_at == work.job.created_at
+        assert f"adopted, submitted {work.job.created_at:%Y-%m-%d %H:%M} UTC" in repr(again)
+        assert "adopted" not in repr(work.job)
+        assert again.name == work.job.name
+
+    def test_equal_work_that_has_completed_is_reused_also_by_another_client_if_that_is_promised(
+        self, backend: JobBackend, options: Mapping[str, Any], store_config: AnalyticsStoreConfig, label: str
+    ) -> None:
+        first = self.write(backend, label)
+        reference = first.result(DEADLINE)
+        with self.open(options, store_config) as other:
+            again = self.write(other, label)
+            assert again.result(DEADLINE).run_uid == reference.run_uid
+            shared = self.promises.has_dedupe and self.promises.has_reattach
+            assert again.origin is (JobOrigin.REUSED if shared else JobOrigin.STARTED)
+            assert (again.job_id == first.job_id) is shared
+            if shared:
+                assert again.result(0) == reference
+                assert "reused, submitted" in repr(again)
+        assert len(self.rows(backend, label)) == 1
+
+    def test_forced_work_starts_anew_and_its_numbers_win(self, backend: JobBackend, label: str) -> None:
+        first = self.write(backend, label)
+        reference = first.result(DEADLINE)
+        forced = backend.submit_all([self.work(label)], force=True)[0]
+        assert forced.origin is JobOrigin.STARTED
+        assert forced.job_id != first.job_id
+        assert forced.result(DEADLINE).run_uid == reference.run_uid
+        assert [row["event_id"] for row in self.rows(backend, label)] == [forced.job_id]
+        assert self.events_of_run(backend, reference.run_uid) == sorted([first.job_id, forced.job_id])
+        later = self.write(backend, label)
+        later.wait(DEADLINE)
+        assert (later.job_id == forced.job_id) is self.promises.has_dedupe
+
+    def test_work_that_failed_or_was_cancelled_starts_anew(
+        self, backend: JobBackend, parked: list[Parked], tmp_path: Path, label: str
+    ) -> None:
+        config = RaiseConfig(what="value")
+        failed = backend.submit(Raise(), datasets=[Data(label)], config=config)
+        assert failed.wait(DEADLINE) is JobStatus.FAILED
+        again = backend.submit(Raise(), datasets=[Data(label)], config=config)
+        assert again.origin is JobOrigin.STARTED
+        assert again.job_id != failed.job_id
+        assert again.wait(DEADLINE) is JobStatus.FAILED
+
+        work = self.park(backend, parked, tmp_path, manner="cooperative")
+        work.wait_until_started()
+        assert work.job.cancel()
+        assert work.job.wait(DEADLINE) is JobStatus.CANCELLED
+        work.release()
+        after = self.park_again(backend, work)
+        assert after.origin is JobOrigin.STARTED
+        assert after.result(DEADLINE).event_id == after.job_id != work.job.job_id
+        assert work.starts == 2
+
+    def test_other_work_is_never_shared(self, backend: JobBackend, label: str) -> None:
+        jobs = [
+            self.write(backend, label),
+            self.write(backend, label, value=2.0),
+            self.write(backend, f"{label}-other"),
+            backend.submit(**self.work(label), report_threshold=0.75),
+        ]
+        assert len({job.job_id for job in jobs}) == len(jobs)
+        assert {job.origin for job in jobs} == {JobOrigin.STARTED}
+        for job in jobs:
+            job.result(DEADLINE)
+
+    def test_equal_work_that_comes_from_many_threads_at_once_is_started_once_if_that_is_promised(
+        self, backend: JobBackend, label: str
+    ) -> None:
+        together = threading.Barrier(_AT_ONCE)
+
+        def submit() -> tuple[str, JobOrigin]:
+            together.wait(DEADLINE)
+            job = self.write(backend, label)
+            job.result(DEADLINE)
+            return job.job_id, job.origin
+
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            answers = [future.result() for future in [threads.submit(submit) for _ in range(_AT_ONCE)]]
+        started = [job_id for job_id, origin in answers if origin is JobOrigin.STARTED]
+        assert len(started) == len({job_id for job_id, _ in answers})
+        assert len(started) == (1 if self.promises.has_dedupe else _AT_ONCE)
+        assert len(self.rows(backend, label)) == 1
