@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from directory_steps import COMPLETED, FAILURE, crash, request, run
+from directory_steps import COMPLETED, FAILED, FAILURE, crash, request, run
 
 from checkmaite_core.failure import FailureKind
 from checkmaite_core.job import JobStatus
@@ -68,6 +68,23 @@ def test_a_new_process_in_a_slot_means_that_the_one_before_is_gone(directory: Di
     directory.controller_up("c0", "y", [], now=2.0)
     [change] = directory.dispatch(now=3.0).changes
     assert change.event == Started("a", 3.0, 2, "c0", "y", "controller")
+
+
+def test_a_start_that_is_over_is_no_longer_wanted(directory: Directory) -> None:
+    launches = run(directory, request("a"), request("b"))
+    assert all(directory.wants(launch) for launch in launches)
+    directory.controller_up("c0", "y", [], now=2.0)
+    assert not any(directory.wants(launch) for launch in launches), "its slot is another process now"
+    again = directory.dispatch(now=3.0).actions
+    assert [directory.wants(launch) for launch in (*launches, *again)] == [False, False, True, True]
+    directory.cancel(["a"], client="c", now=4.0)
+    directory.controller_down("c0", "y", now=4.0)
+    directory.controller_up("c0", "z", [], now=4.0)
+    settle, launch = directory.dispatch(now=5.0).actions
+    assert directory.wants(settle)
+    assert directory.wants(launch)
+    directory.settled("a", FAILED, now=6.0)
+    assert not directory.wants(settle)
 
 
 def test_a_controller_that_comes_back_is_told_what_it_may_have_missed(directory: Directory) -> None:

@@ -158,7 +158,7 @@ class Decision:
 
     Attributes:
         changes: In order. To be made durable, together or one after the other.
-        actions: To be taken then, in order.
+        actions: To be taken then, in order, if :meth:`Directory.wants` still says so.
     """
 
     changes: tuple[Change, ...] = ()

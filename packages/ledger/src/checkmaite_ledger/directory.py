@@ -194,6 +194,20 @@ class Directory:
             actions.append(Launch(queued, started.attempt, slot))
         return Decision(tuple(changes), tuple(actions))
 
+    def wants(self, action: Action) -> bool:
+        """Whether an action is still to be taken; to be asked right before it is, for that may be long after.
+
+        A slot may have another process by then. A start that was meant for the one before must not be handed to it:
+        that start is over, and the next one is on its way.
+        """
+        record = self.jobs[action.job_id]
+        if isinstance(action, Settle):
+            return stage_of(record) is Stage.SETTLING
+        if isinstance(action, Cancel):
+            return True
+        out = stage_of(record) is Stage.OUT and record.attempt == action.attempt
+        return out and self._up.get(action.slot) == record.incarnation and action.slot == record.slot
+
     # What became of starts.
 
     def began(self, job_id: str, attempt: int, *, at: float, place: str) -> Decision:
