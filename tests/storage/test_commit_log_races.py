@@ -8,12 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from watched_store import Crash, Parked, WatchedStore
+from watched_store import Crash, WatchedStore
 
-from checkmaite_core.errors import EpochTakenError, SealedError, StorageError, StorageUnreachableError
+from checkmaite_core.errors import (
+    EpochTakenError,
+    ObjectExistsError,
+    SealedError,
+    StorageError,
+    StorageUnreachableError,
+)
 from checkmaite_storage import CommitLog, Contents, LogWriter
 
-CALLS = range(14)
+CALLS = range(10)
 """More than any step below makes; a process that comes to its end before is not parked, and nothing is lost by it."""
 
 
@@ -81,15 +87,22 @@ def test_a_writer_that_stalls_anywhere_while_another_takes_over_loses_and_harms_
     log, objects = world.open()
     writer = log.claim({}, after=0)
     world.work(writer, "before", reclaim=False)
-    parked = Parked(objects, at, lambda: step(world, writer))
-    successor = world.open()[0].claim({}, after=1)
-    world.work(successor, "after")
+    successors: list[LogWriter] = []
+
+    def take_over() -> None:
+        successors.append(world.open()[0].claim({}, after=1))
+        world.work(successors[0], "after")
+
+    objects.once(at, take_over)
     with contextlib.suppress(SealedError):
-        parked.go_on()
+        step(world, writer)
+    objects.calm()
+    if not successors:
+        take_over()
     assert world.read() == world.acknowledged
     with pytest.raises(SealedError):
         world.append(writer, "lost")
-    world.append(successor, "goes on")
+    world.append(successors[0], "goes on")
     assert world.read() == world.acknowledged
 
 
@@ -98,14 +111,8 @@ def test_a_claimer_that_stalls_anywhere_while_the_writer_goes_on_misses_nothing(
     writer = world.open()[0].claim({}, after=0)
     world.work(writer, "before", reclaim=False)
     log, objects = world.open()
-    parked = Parked(objects, at, lambda: log.claim({}, after=1))
-    try:
-        world.work(writer, "meanwhile")
-        writer_is_sealed = False
-    except SealedError:
-        writer_is_sealed = True
-    successor = parked.go_on()
-    assert writer_is_sealed or parked.parked
+    objects.once(at, lambda: _until_sealed(world, writer))
+    successor = log.claim({}, after=1)
     assert texts(successor.contents) == world.acknowledged
     with pytest.raises(SealedError):
         world.append(writer, "lost")
@@ -113,20 +120,54 @@ def test_a_claimer_that_stalls_anywhere_while_the_writer_goes_on_misses_nothing(
     assert world.read() == world.acknowledged
 
 
+def _until_sealed(world: World, writer: LogWriter) -> None:
+    with contextlib.suppress(SealedError):
+        world.work(writer, "meanwhile")
+
+
+@pytest.mark.parametrize("reclaim", [True, False])
 @pytest.mark.parametrize("at", CALLS)
-def test_a_claimer_that_stalls_anywhere_while_a_later_one_takes_over_stops(world: World, at: int) -> None:
+def test_a_claimer_that_stalls_anywhere_while_a_later_one_takes_over_stops(
+    world: World, at: int, reclaim: bool
+) -> None:
     world.work(world.open()[0].claim({}, after=0), "before", reclaim=False)
     log, objects = world.open()
-    parked = Parked(objects, at, lambda: log.claim({}, after=1))
-    latest = world.open()[0].latest_epoch()
-    assert latest is not None
-    third = world.open()[0].claim({}, after=latest.number)
-    world.work(third, "third")
-    with pytest.raises((SealedError, EpochTakenError)):
-        world.append(parked.go_on(), "lost")
+    later: list[LogWriter] = []
+
+    def take_over() -> None:
+        latest = world.open()[0].latest_epoch()
+        assert latest is not None
+        later.append(world.open()[0].claim({}, after=latest.number))
+        world.work(later[0], "later", reclaim=reclaim)
+
+    objects.once(at, take_over)
+    claimed: LogWriter | None = None
+    with contextlib.suppress(SealedError, EpochTakenError):
+        claimed = log.claim({}, after=1)
+    objects.calm()
+    if not later:
+        take_over()
+    if claimed is not None:
+        with pytest.raises(SealedError):
+            world.append(claimed, "lost")
     assert world.read() == world.acknowledged
-    world.append(third, "goes on")
+    world.append(later[0], "goes on")
     assert world.read() == world.acknowledged
+
+
+def test_a_claimer_whose_number_is_taken_and_reclaimed_before_it_looks_begins_again(world: World) -> None:
+    writer = world.open()[0].claim({}, after=0)
+    log, objects = world.open()
+    key = f"log-of/tests/log/{2:016}"
+
+    def taken() -> None:
+        world.append(writer, "taken")
+        objects.once(lambda method, wanted: (method, wanted) == ("get", key), lambda: world.work(writer, "meanwhile"))
+
+    objects.once(lambda method, wanted: (method, wanted) == ("put", key), taken)
+    successor = log.claim({}, after=1)
+    assert ("get", key) in objects.calls
+    assert texts(successor.contents) == world.acknowledged
 
 
 @pytest.mark.parametrize("at", CALLS)
@@ -135,11 +176,53 @@ def test_a_reader_that_stalls_anywhere_reads_what_was_there_then_or_later(world:
     world.work(writer, "before", reclaim=False)
     before = list(world.acknowledged)
     log, objects = world.open()
-    parked = Parked(objects, at, log.read)
-    world.work(writer, "meanwhile")
-    read = texts(parked.go_on())
+    objects.once(at, lambda: world.work(writer, "meanwhile"))
+    read = texts(log.read())
     assert read == world.acknowledged[: len(read)]
     assert len(read) >= len(before)
+
+
+def test_a_reader_does_not_take_a_late_seal_for_the_object_whose_number_it_got(world: World) -> None:
+    writer = world.open()[0].claim({}, after=0)
+    claimer, theirs = world.open()
+    key = f"log-of/tests/log/{2:016}"
+    theirs.once(lambda method, wanted: (method, wanted) == ("put", key), _crash)
+    with pytest.raises(Crash):
+        claimer.claim({}, after=1)
+    world.append(writer, "replaced")
+    log, objects = world.open()
+
+    def meanwhile() -> None:
+        world.work(writer, "meanwhile")
+        WatchedStore(world.root).put_if_absent(*theirs.latest_put)  # the request arrives after its process has died
+
+    objects.once(lambda method, wanted: (method, wanted) == ("get", key), meanwhile)
+    assert texts(log.read()) == world.acknowledged
+    world.append(writer, "goes on")
+    assert world.read() == world.acknowledged
+
+
+def _crash() -> None:
+    raise Crash
+
+
+@pytest.mark.parametrize("folder", ["epochs", "log", "snapshots"])
+def test_a_put_that_is_repeated_after_a_lost_answer_knows_its_own_object(world: World, folder: str) -> None:
+    log, objects = world.open()
+
+    def exists() -> None:
+        raise ObjectExistsError("it exists.", hint="none", uri="here")
+
+    def repeated() -> None:
+        objects.once(lambda method, key: method == "put" and f"/{folder}/" in key, exists, "after")
+
+    repeated()
+    writer = log.claim({}, after=0)
+    repeated()
+    world.append(writer, "one")
+    repeated()
+    writer.write_snapshot(2, b'["one"]')
+    assert world.read() == ["one"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from checkmaite_storage import LocalObjectStore, ObjectInfo
-
-PATIENCE = 60
-"""Seconds after which a process that should have come to a call, or to its end, has gone astray."""
 
 AnswerT = TypeVar("AnswerT")
 
@@ -25,24 +21,43 @@ class WatchedStore(LocalObjectStore):
         calls: What was asked: method and key.
         before: Called with method and key before each call.
         after: The same after it, also if it failed.
+        latest_put: Key and data of the latest put, which may still be on its way when a process dies.
     """
 
     def __init__(self, root: Any) -> None:
         super().__init__(root)
+        self.latest_put = ("", b"")
         self.calls: list[tuple[str, str]] = []
         self.before: Callable[[str, str], None] = lambda _method, _key: None
         self.after: Callable[[str, str], None] = lambda _method, _key: None
 
-    def raises(self, error: BaseException, at: int, when: str) -> None:
-        """Raise ``error`` once, ``before`` or ``after`` the call of this number from now, from 0."""
-        wanted = len(self.calls) + at + 1
+    def once(
+        self, wanted: Callable[[str, str], bool] | int, action: Callable[[], object], when: str = "before"
+    ) -> None:
+        """Do something ``before`` or ``after`` one call: the first that is wanted, or that of this number from now.
 
-        def hook(_method: str, _key: str) -> None:
-            if len(self.calls) == wanted:
+        What another process does while this one stands still there, or an error that it raises.
+        """
+        number = len(self.calls) + wanted + 1 if isinstance(wanted, int) else None
+
+        def hook(method: str, key: str) -> None:
+            if len(self.calls) == number or (callable(wanted) and wanted(method, key)):
                 setattr(self, when, lambda _method, _key: None)
-                raise error
+                action()
 
         setattr(self, when, hook)
+
+    def calm(self) -> None:
+        """Forget what was to be done before a call that never came."""
+        self.before = lambda _method, _key: None
+
+    def raises(self, error: BaseException, at: int, when: str) -> None:
+        """Raise ``error`` once, ``before`` or ``after`` the call of this number from now, from 0."""
+
+        def fail() -> None:
+            raise error
+
+        self.once(at, fail, when)
 
     def _around(self, method: str, key: str, call: Callable[[], AnswerT]) -> AnswerT:
         self.calls.append((method, key))
@@ -59,46 +74,8 @@ class WatchedStore(LocalObjectStore):
         return iter(self._around("list", prefix, lambda: [*super(WatchedStore, self).list(prefix)]))
 
     def put_if_absent(self, key: str, data: bytes) -> None:
+        self.latest_put = (key, data)
         self._around("put", key, lambda: super(WatchedStore, self).put_if_absent(key, data))
 
     def delete(self, key: str) -> None:
         self._around("delete", key, lambda: super(WatchedStore, self).delete(key))
-
-
-class Parked:
-    """A process that stands still before its call of one number, from 0, until it is let on."""
-
-    def __init__(self, objects: WatchedStore, at: int, action: Callable[[], Any]) -> None:
-        self._wanted = len(objects.calls) + at + 1
-        self._objects = objects
-        self._stands, self._go = threading.Event(), threading.Event()
-        self._answer: Any = None
-        self._error: BaseException | None = None
-        objects.before = self._maybe_park
-        self._thread = threading.Thread(target=self._run, args=(action,), daemon=True)
-        self._thread.start()
-        assert self._stands.wait(PATIENCE)
-        self.parked = self._thread.is_alive() and not self._go.is_set()
-
-    def _run(self, action: Callable[[], Any]) -> None:
-        try:
-            self._answer = action()
-        except BaseException as error:  # whatever it was, the test sees it when it asks for the answer
-            self._error = error
-        finally:
-            self._go.set()
-            self._stands.set()
-
-    def _maybe_park(self, _method: str, _key: str) -> None:
-        if len(self._objects.calls) == self._wanted and not self._stands.is_set():
-            self._stands.set()
-            assert self._go.wait(PATIENCE)
-
-    def go_on(self) -> Any:
-        """Let it work to its end; returns its answer or raises its error."""
-        self._go.set()
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive()
-        if self._error is not None:
-            raise self._error
-        return self._answer

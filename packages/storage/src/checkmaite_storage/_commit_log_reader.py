@@ -104,7 +104,7 @@ class LogReader:
                 contents = self._read_from(newest, keep)
             except (ObjectNotFoundError, CorruptObjectError) as error:
                 problem = error
-            # Looked up after the end was found missing: if it had been reclaimed, this is what reclaimed it.
+            # Looked up after all was read: whatever had been reclaimed by then, this or a newer one had reclaimed it.
             later = self.newest_snapshot()
             if contents is not None and later < contents.next_number:
                 return contents
@@ -125,21 +125,11 @@ class LogReader:
         if newest:
             found = self.snapshot(newest)
             contents = Contents(found.data, newest, (), found.epoch, found.incarnation, found.seals, newest + 1)
+        # Of objects that appear while it is made, a listing may show some and not others; the numbers tell.
         last = max(self.numbers("log"), default=0)
         numbers = range(newest + 1, last + 1)
         batches = for_each(self.objects, lambda number: keep(self.batch(number)), numbers)
-        # A listing is a hint: what was appended while it was made may be in it or not.
-        number = max(newest, last) + 1
-        while (batch := self._maybe(number)) is not None:
-            batches.append(keep(batch))
-            number += 1
         return self.extended(contents, batches)
-
-    def _maybe(self, number: int) -> Batch | None:
-        try:
-            return self.batch(number)
-        except ObjectNotFoundError:
-            return None
 
     def extended(self, contents: Contents, batches: Sequence[Batch]) -> Contents:
         """Contents with the objects that come next.
