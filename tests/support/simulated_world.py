@@ -17,7 +17,7 @@ from checkmaite_ledger.records import JobRecord, accept, evolve
 __all__ = ["World"]
 
 _FAULTS_UNTIL = 12.0
-_OVER = 400.0
+_OVER = 100.0
 
 
 class _Client(Process):
@@ -175,7 +175,7 @@ class World:
         # After the faults, one that was followed by a dead one must not be the only one.
         if not alive or (not self.faulty() and all(one.epoch < len(self.log.epochs) for one in alive)):
             self.new_registry(self.clusters[-1])
-        if self.time.now < _OVER - 50:
+        if self.time.now < _OVER - 20:
             self.time.after(1.0, self._watch_over)
 
     # What goes wrong.
