@@ -62,6 +62,12 @@ def texts(contents: Contents) -> list[str]:
     return [*begin, *(entry.decode() for batch in contents.batches for entry in batch.entries)]
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests cut no power."""
+    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
+
+
 @pytest.fixture
 def world(root: Path) -> World:
     return World(root)
