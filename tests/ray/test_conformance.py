@@ -1,0 +1,39 @@
+"""The standard tests of every job backend, on a local Ray."""
+
+from __future__ import annotations
+
+import pytest
+
+from checkmaite_core import AnalyticsStoreConfig
+from checkmaite_core.testing import BackendPromises, JobBackendSuite
+
+
+class TestRay(JobBackendSuite):
+    kind = "ray"
+    promises = BackendPromises(
+        has_reattach=True,
+        jobs_outlive_client=True,
+        has_dedupe=True,
+        has_live_status=True,
+        has_live_progress=True,
+        stops_running_code=True,
+        isolates_jobs=True,
+        checks_resources=True,
+        slots=2,
+    )
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def options(cls):
+        return {
+            "address": "local",
+            "num_cpus": 2,
+            "max_retries": 1,
+            "cancel_grace_seconds": 1.0,
+            "idempotency_scope": "conformance",
+        }
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def store_config(cls, tmp_path_factory):
+        return AnalyticsStoreConfig(uri=str(tmp_path_factory.mktemp("store") / "store"))
