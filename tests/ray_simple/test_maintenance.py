@@ -117,6 +117,7 @@ def test_it_runs_beside_a_job_that_holds_the_only_cpu(connect, place, work, tmp_
 
     held = backend.submit(work(hold), resources={"num_cpus": 2})
     until((tmp_path / "held").exists, "it runs")
+    until(lambda: held.status is JobStatus.RUNNING, "RUNNING is seen")
     backend._dispatcher.call(backend._maintenance.finish, 60)
     until(lambda: folded(place) == 1, "the fold")
     assert held.status is JobStatus.RUNNING

@@ -11,7 +11,7 @@ from checkmaite_core import FailureKind, JobFailedError, JobLostError, configure
 pytestmark = pytest.mark.soak
 
 
-def test_a_job_killed_for_memory_is_started_again_max_retries_times_and_then_failed_as_such(
+def test_a_job_killed_for_memory_is_started_again_oom_retries_times_and_then_failed_as_such(
     store, work, tmp_path, monkeypatch
 ):
     # The real monitor, made to find that any memory in use is too much: filling the machine would hurt the others.
@@ -25,7 +25,7 @@ def test_a_job_killed_for_memory_is_started_again_max_retries_times_and_then_fai
             file.write("x")
         time.sleep(1000)
 
-    with configure_job_backend("ray-simple", analytics_store=store, num_cpus=1, max_retries=1) as backend:
+    with configure_job_backend("ray-simple", analytics_store=store, num_cpus=1, max_retries=0) as backend:
         job = backend.submit(work(fill))
         with pytest.raises(JobFailedError, match="ran out of memory") as caught:
             job.result(100)

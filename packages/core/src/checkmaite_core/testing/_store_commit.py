@@ -54,6 +54,19 @@ class CommitTests(StoreTests, standard=True):
         assert self.column(store, "scores", "score") == [0.5]
         assert self.events(store) == ["job-1"]
 
+    def test_a_committed_event_is_asked_for_without_changing_anything(self, store: ResultStore) -> None:
+        assert store.reference("job-1") is None
+        assert store.reference("job-1") is None  # asking has not settled it
+        receipt = store.commit(make_bundle(store, "job-1", "run-1", {"scores": [{"score": 0.5}]}))
+        assert receipt.created
+        assert store.reference("job-1") == receipt.reference
+        assert store.settle("job-2") is None
+        assert store.reference("job-2") is None
+        store.maintain()
+        assert (store.reference("job-1"), store.reference("job-2")) == (receipt.reference, None)
+        with pytest.raises(RunContractError):
+            store.reference("../x")
+
     def test_every_kind_of_value_comes_back_as_it_was(self, store: ResultStore) -> None:
         values: dict[str, Scalar] = {
             "text": "'; DROP TABLE runs; -- \"\\ \n é 漢 🜂",
