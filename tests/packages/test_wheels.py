@@ -78,14 +78,18 @@ def test_core_brings_none_of_the_heavy_libraries(install: Install) -> None:
     assert install("checkmaite-core").distributions & {"ray", "pyarrow", "fsspec", "numpy", "torch"} == set()
 
 
-def test_a_ray_simple_worker_has_neither_the_query_engine_nor_the_command_line(install: Install) -> None:
-    distributions = install("checkmaite-ray-simple").distributions
+@pytest.mark.parametrize("backend", ["ray-simple", "ray"])
+def test_a_worker_has_neither_the_query_engine_nor_the_command_line(backend: str, install: Install) -> None:
+    distributions = install(f"checkmaite-{backend}").distributions
     assert {"ray", "pyarrow", "checkmaite-analytics-store"} <= distributions
-    assert distributions & {"duckdb", "typer", "checkmaite-cli", "torch", "scikit-learn"} == set()
+    ours = {name for name in distributions if name.startswith("checkmaite-")}
+    brought = {"checkmaite-core", "checkmaite-storage", "checkmaite-analytics-store", "checkmaite-ray-simple"}
+    assert ours == (brought if backend == "ray-simple" else brought | {"checkmaite-ledger", "checkmaite-ray"})
+    assert distributions & {"duckdb", "typer", "torch", "scikit-learn", "maite"} == set()
 
 
 @pytest.mark.parametrize(("extra", "connector"), [("s3", "s3fs"), ("gcs", "gcsfs"), ("azure", "adlfs")])
-def test_a_ray_simple_worker_gets_a_connector_by_an_extra(extra: str, connector: str, install: Install) -> None:
+def test_a_worker_gets_a_connector_by_an_extra(extra: str, connector: str, install: Install) -> None:
     plain = install("checkmaite-ray-simple").distributions
     assert plain & {"s3fs", "gcsfs", "adlfs"} == set()
     environment = install(f"checkmaite-ray-simple[{extra}]")
@@ -93,7 +97,11 @@ def test_a_ray_simple_worker_gets_a_connector_by_an_extra(extra: str, connector:
     assert connector in environment.run(f"import json, sys, {connector}; print(json.dumps(sorted(sys.modules)))")
 
 
-@pytest.mark.parametrize("name", ["storage", "analytics-store", "cli"])
+def test_the_history_of_jobs_is_read_without_ray(install: Install) -> None:
+    assert install("checkmaite-ledger").distributions & {"ray", "pyarrow", "checkmaite-analytics-store"} == set()
+
+
+@pytest.mark.parametrize("name", ["storage", "ledger", "analytics-store", "ray-simple", "ray", "cli"])
 def test_every_package_above_passes_the_extras_on(name: str, wheels: dict[str, Path]) -> None:
     with zipfile.ZipFile(wheels[name]) as wheel:
         (metadata,) = (entry for entry in wheel.namelist() if entry.endswith(".dist-info/METADATA"))
@@ -108,5 +116,5 @@ def test_siblings_come_from_the_wheels_built_here(install: Install) -> None:
         " if d.name.startswith('checkmaite-')]))"
     )
     origins = install("checkmaite-cli").run(program)
-    assert len(origins) == 4
+    assert len(origins) == 5
     assert all(json.loads(origin)["url"].startswith("file://") for origin in origins)

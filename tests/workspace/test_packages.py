@@ -19,10 +19,12 @@ SIBLINGS = SpecifierSet(">=0.1,<0.2")
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "storage": {"checkmaite_core", "fsspec"},
+    "ledger": {"checkmaite_core", "checkmaite_storage"},
     "analytics-store": {"checkmaite_core", "checkmaite_storage", "pyarrow", "duckdb"},
     "ray-simple": {"checkmaite_core", "ray", "grpc"},
+    "ray": {"checkmaite_core", "checkmaite_storage", "checkmaite_ledger", "checkmaite_ray_simple", "ray"},
     "capabilities": {"checkmaite_core", "maite", "numpy"},
-    "cli": {"checkmaite_core", "checkmaite_analytics_store", "typer", "click", "rich", "pyarrow"},
+    "cli": {"checkmaite_core", "checkmaite_ledger", "checkmaite_analytics_store", "typer", "click", "rich", "pyarrow"},
 }
 """Siblings and third parties, beside the standard library and pydantic, which all of them share."""
 
@@ -114,7 +116,9 @@ def _imports(path: Path) -> set[str]:
     [
         ("checkmaite_core", {"ray", "pyarrow", "fsspec", "numpy", "torch", "duckdb", "maite"}),
         ("checkmaite_storage", {"ray", "pyarrow", "numpy", "torch", "duckdb"}),
-        ("checkmaite_ray_simple", {"pyarrow", "fsspec", "numpy", "torch", "duckdb", "maite"}),
+        ("checkmaite_ledger", {"ray", "pyarrow", "numpy", "torch", "duckdb"}),
+        ("checkmaite_ray", {"ray", "pyarrow", "fsspec", "numpy", "torch", "duckdb", "maite"}),
+        ("checkmaite_ray_simple", {"ray", "pyarrow", "fsspec", "numpy", "torch", "duckdb", "maite"}),
         ("checkmaite_capabilities", {"ray", "pyarrow", "fsspec", "torch", "duckdb"}),
         ("checkmaite_cli", {"ray", "torch", "maite", "sklearn"}),
     ],
