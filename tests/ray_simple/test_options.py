@@ -20,6 +20,7 @@ STORE = {"backend": "parquet", "uri": "/nowhere"}
     ("option", "says"),
     [
         ({"idempotency_scope": "team"}, 'kind="ray"'),
+        ({"on_cluster_loss": "resubmit"}, 'kind="ray"'),
         ({"num_gpus": 1}, "CUDA_VISIBLE_DEVICES"),
         ({"max_retry": 1}, "'max_retries'"),
         ({"adress": "local"}, "'address'"),
@@ -34,6 +35,11 @@ def test_an_option_that_it_does_not_have_is_explained(option, says):
     "options",
     [
         {"max_retries": -1},
+        {"oom_retries": -1},
+        {"exception_retries": 1.5},
+        {"max_unfinished": 0},
+        {"retry_exceptions": ["not a name"]},
+        {"retry_exceptions": "ConnectionError"},
         {"cancel_grace_seconds": float("inf")},
         {"address": "127.0.0.1:6379", "num_cpus": 2},
         {"address": "auto", "dashboard": True},

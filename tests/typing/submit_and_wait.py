@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import assert_type
 
@@ -14,14 +15,18 @@ from checkmaite_core import (
     Job,
     JobBackend,
     JobError,
+    JobGroup,
+    JobOrigin,
     JobPage,
     JobStatus,
     ModelRef,
     Progress,
+    Work,
     configure_job_backend,
     get_job,
     list_jobs,
     shutdown_job_backend,
+    submit_capabilities,
     submit_capability,
 )
 
@@ -49,6 +54,22 @@ def evaluate(capability: CapabilityLike) -> None:
     assert_type(job.exception(), JobError | None)
     assert_type(job.cancel(), bool)
 
+    group = submit_capabilities(
+        [Work(capability=capability, datasets=[]), {"capability": capability, "name": "another"}],
+        force=True,
+        queue_timeout=None,
+    )
+    assert_type(group, JobGroup)
+    assert_type(group[0], Job)
+    assert_type(group[:2], JobGroup)
+    assert_type(group.wait(timeout=1.5), bool)
+    assert_type(group.results(), list[CapabilityRunRef])
+    assert_type(group.results(return_exceptions=True), list[CapabilityRunRef | JobError])
+    assert_type(list(group.as_completed(timeout=60)), list[Job])
+    assert_type(group.counts(), Mapping[JobStatus, int])
+    assert_type(group.cancel(), int)
+    assert_type(job.origin, JobOrigin)
+
     page = list_jobs(status="FAILED", limit=10)
     assert_type(page, JobPage)
     assert_type(page[0], Job)
@@ -58,10 +79,12 @@ def evaluate(capability: CapabilityLike) -> None:
     shutdown_job_backend()
 
 
-async def gather(job: Job) -> CapabilityRunRef:
+async def gather(job: Job, group: JobGroup) -> CapabilityRunRef:
+    assert_type(await group, list[CapabilityRunRef])
     return await job
 
 
 # What must not pass; an ignore that is not needed is an error too.
 submit_capability("not a capability", models="m", dataset=[])  # type: ignore[call-arg]
+Work("not by position")  # type: ignore[call-arg]
 configure_job_backend("ray-simple", analytics_store=3)  # type: ignore[arg-type]

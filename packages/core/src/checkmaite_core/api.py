@@ -245,7 +245,7 @@ def _backend(given: JobBackend | None) -> JobBackend:
     if chosen is None or (given is None and chosen.closed):
         raise NotConfiguredError(
             "no job backend is configured in this process.",
-            hint='Call configure_job_backend("ray-simple", address="local", analytics_store={"backend": "parquet", '
-            '"uri": "./analytics_store"}) first.',
+            hint='Call configure_job_backend("ray", address="local", idempotency_scope="my-experiment", '
+            'analytics_store={"backend": "parquet", "uri": "./analytics_store"}) first.',
         )
     return chosen

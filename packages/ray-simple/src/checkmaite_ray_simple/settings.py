@@ -62,6 +62,8 @@ class RaySimpleOptions(BaseModel):
         'with it. Use kind="ray" for that, or leave the option out.',
         "namespace": "ray-simple names nothing in the cluster, so it needs no namespace; leave it out.",
         "takeover": 'ray-simple has nothing to take over: its jobs end with their driver. Use kind="ray" for that.',
+        "on_cluster_loss": 'its jobs end with their driver, and with its cluster. Use kind="ray" for that.',
+        "ledger": 'ray-simple keeps no history of jobs beside the runs table. Use kind="ray" for that.',
         "num_gpus": "A local Ray offers the machine's GPUs by itself; set CUDA_VISIBLE_DEVICES to offer fewer. What a "
         "job asks for goes into submit_capability(resources={'num_gpus': 1}).",
         "resources": "What a job asks for goes into submit_capability(resources={...}).",
