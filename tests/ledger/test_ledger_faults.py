@@ -163,3 +163,45 @@ def test_the_same_append_again_after_a_failure_counts_once(scope: Scope) -> None
     assert writer.submission("a") == LARGE
     assert scope.claim().records == [change.record]
     assert len(list(objects.list("jobs/here/payloads/"))) == 1
+
+
+def test_a_sealed_registry_that_tidies_up_late_leaves_what_its_successor_wrote(scope: Scope) -> None:
+    stalled = scope.claim()
+    successor = scope.claim()
+    scope.append(successor, scope.jobs.accept("a"), {"a": LARGE})
+    with contextlib.suppress(SealedError):
+        stalled.maintain([], 1)
+    scope.check(successor)
+
+
+def test_a_submission_whose_acceptance_never_came_goes_when_a_successor_tidies_up(scope: Scope) -> None:
+    objects = scope.open()
+    writer = scope.claim(objects)
+    objects.raises(Crash(), 1, "before")
+    with pytest.raises(Crash):
+        writer.append([scope.jobs.accept("a")], {"a": LARGE})
+    assert len(list(objects.list("jobs/here/payloads/"))) == 1
+    successor = scope.claim()
+    scope.append(successor, scope.jobs.accept("b"), {"b": LARGE})
+    assert successor.maintenance_due
+    successor.maintain(scope.jobs.listed, scope.number)
+    assert [info.key.split("/")[3] for info in objects.list("jobs/here/payloads/")] == ["e2"]
+    assert not successor.maintenance_due
+
+
+def test_a_deletion_that_fails_is_tried_again_and_hits_no_later_submission(scope: Scope) -> None:
+    objects = scope.open()
+    writer = scope.claim(objects)
+    scope.append(writer, scope.jobs.accept("a"), {"a": LARGE})
+    scope.append(writer, scope.jobs.fail("a"))
+
+    def fail() -> None:
+        raise StorageUnreachableError("no answer.", hint="none", uri="here")
+
+    objects.once(lambda method, _key: method == "delete", fail)
+    with pytest.raises(StorageUnreachableError):
+        writer.maintain(scope.jobs.listed, scope.number)
+    scope.append(writer, scope.jobs.accept("b"), {"b": LARGE})
+    writer.maintain(scope.jobs.listed, scope.number)
+    assert writer.submission("b") == LARGE
+    assert len(list(objects.list("jobs/here/payloads/"))) == 1

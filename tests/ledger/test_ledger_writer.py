@@ -38,6 +38,8 @@ def test_a_successor_has_every_job_as_it_was_and_knows_who_came_before(objects: 
     assert successor.previous is not None
     assert (successor.epoch.number, successor.previous.who) == (2, WHO)
     assert latest_epoch(objects, "here") == successor.epoch
+    with pytest.raises(PayloadError, match="has ended"):
+        successor.submission("a")
     successor.forget_records()
     assert successor.records == []
 
@@ -104,12 +106,16 @@ def test_a_group_of_many_small_submissions_does_not_make_one_huge_object(objects
 
 def test_snapshots_stand_in_for_events_and_keep_unfinished_submissions(objects: LocalObjectStore) -> None:
     jobs, writer = Jobs(), claim(objects, snapshot_events=4, grace_seconds=0, inline_limit=10)
+    snapshots: set[str] = set()
     for number in range(30):
         job_id = f"job-{number}"
         done = writer.append([jobs.accept(job_id)], {job_id: b"small" if number % 2 else b"more than ten"})
         if number % 3:
             done = writer.append([jobs.start(job_id), jobs.complete(job_id)], {})
         writer.maintain(jobs.listed, done)
+        snapshots |= {info.key for info in objects.list("jobs/here/snapshots/")}
+    assert not writer.maintenance_due
+    assert len(snapshots) < 25
     log = [info.key for info in objects.list("jobs/here/log/")]
     assert len(log) < 30
     assert len(list(objects.list("jobs/here/snapshots/"))) == 2
