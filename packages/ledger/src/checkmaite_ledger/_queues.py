@@ -19,10 +19,14 @@ class _Queue:
     waiting: int = 0
     out: int = 0
     in_turn: bool = False
+    full: bool = False  # the window was reached, and has not been half emptied since
 
 
 class Queues:
     """The queues of all shapes. First come, first served within a shape; the shapes take turns.
+
+    A window that was filled is filled again when half of it is empty, so that under load jobs go out many at a time:
+    handing over costs an entry in the ledger and a call to a controller, however many jobs go.
 
     A job that no longer waits leaves its entry behind, to be passed over when its turn comes: so every call takes
     constant time, or logarithmic for a job that is started again.
@@ -37,6 +41,13 @@ class Queues:
         self._waits = waits
         self._queues: dict[str, _Queue] = {}
         self._turns: deque[str] = deque()
+
+    def widen(self, window: int) -> None:
+        """Let more jobs of a shape be out at a time."""
+        self._window = window
+        for shape, queue in self._queues.items():
+            queue.full = queue.out >= window
+            self._offer(shape, queue)
 
     def enter(self, record: JobRecord) -> None:
         """A job waits; one that had been started before goes ahead of those that had not."""
@@ -56,12 +67,15 @@ class Queues:
 
     def went_out(self, record: JobRecord) -> None:
         """A job is with a controller."""
-        self._of(record.shape).out += 1
+        queue = self._of(record.shape)
+        queue.out += 1
+        queue.full = queue.full or queue.out >= self._window
 
     def came_back(self, record: JobRecord) -> None:
         """A job is no longer with a controller."""
         queue = self._of(record.shape)
         queue.out -= 1
+        queue.full = queue.full and queue.out > self._window // 2
         self._offer(record.shape, queue)
         self._tidy(record.shape, queue)
 
@@ -71,7 +85,7 @@ class Queues:
             shape = self._turns.popleft()
             queue = self._queues[shape]
             queue.in_turn = False
-            if queue.waiting and queue.out < self._window:
+            if queue.waiting and not queue.full:
                 job_id = self._pop(queue)
                 if queue.waiting > 1:
                     queue.in_turn = True
@@ -91,7 +105,7 @@ class Queues:
         return queue
 
     def _offer(self, shape: str, queue: _Queue) -> None:
-        if not queue.in_turn and queue.waiting and queue.out < self._window:
+        if not queue.in_turn and queue.waiting and not queue.full:
             queue.in_turn = True
             self._turns.append(shape)
 

@@ -83,6 +83,10 @@ class Directory:
         """How many jobs are queued, by shape; only shapes for which some are."""
         return self._index.queues.waiting()
 
+    def widen(self, window: int) -> None:
+        """Let more or fewer jobs of one shape be with controllers at a time than the limits say: nodes come and go."""
+        self._index.queues.widen(window)
+
     # What had happened before.
 
     def restore(self, records: Iterable[JobRecord]) -> None:

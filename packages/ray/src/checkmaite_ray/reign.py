@@ -250,7 +250,7 @@ class Reign:
     def _on_problem(self, problem: str | None) -> None:
         self.problem = problem
 
-    def _on_messages(self, slot: str, messages: Sequence[tuple[Any, ...]]) -> None:
+    def _on_messages(self, slot: str, messages: Sequence[tuple[Any, ...]]) -> asyncio.Future[None]:
         ended = False
         for kind, job_id, *rest in messages:
             if kind == "ended":
@@ -275,8 +275,10 @@ class Reign:
                     self._sessions.tell(job_id, ("view", *wire_view(change.record)))
             elif kind == "progress":
                 self._sessions.tell(job_id, ("progress", job_id, rest[1]))
+        done = self._commit(Decision(), lazy=not ended)
         if ended:
             self._dispatch()
+        return done if ended else _nothing_to_wait_for()
 
     # What is to be done.
 
@@ -407,6 +409,12 @@ class Reign:
         task = asyncio.get_running_loop().create_task(work)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+
+
+def _nothing_to_wait_for() -> asyncio.Future[None]:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
 
 
 def _request(fields: dict[str, Any]) -> Request:

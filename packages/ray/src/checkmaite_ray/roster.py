@@ -41,7 +41,7 @@ class Roster:
         epoch: The registry's.
         on_up: Called with slot, incarnation and what it holds.
         on_down: Called with slot and incarnation.
-        on_messages: Called with slot and what a controller has told.
+        on_messages: Called with slot and what a controller has told; done once that is durable.
         on_fenced: Called when a controller already obeys a later registry.
         on_problem: Called with why controllers cannot be made; with None once they can.
         on_resume: Called when it is time to try again.
@@ -56,7 +56,7 @@ class Roster:
         *,
         on_up: Callable[[str, str, list[tuple[str, int]]], None],
         on_down: Callable[[str, str], None],
-        on_messages: Callable[[str, list[Any]], None],
+        on_messages: Callable[[str, list[Any]], asyncio.Future[None]],
         on_fenced: Callable[[], None],
         on_problem: Callable[[str | None], None],
         on_resume: Callable[[], None],
@@ -206,7 +206,9 @@ class Roster:
                 self._on_fenced()
                 return
             heard = answer["number"]
-            self._on_messages(member.slot, answer["messages"])
+            done = self._on_messages(member.slot, answer["messages"])
+            # Not before that is durable: whatever is told meanwhile comes together, and so does what may be forgotten.
+            await asyncio.wait([done])
 
     def _send_forgets(self, member: _Member) -> None:
         if member.forget and self._members.get(member.slot) is member:

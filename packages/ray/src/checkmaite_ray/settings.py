@@ -36,8 +36,8 @@ class RegistrySettings(BaseModel):
 
     Attributes:
         controllers: How many controllers own the running tasks.
-        window: How many jobs that ask for the same are handed to controllers at a time; the others wait in the
-            registry, where one costs a record.
+        window: How many jobs that ask for the same are handed to controllers at a time, at least; twice as many as
+            the cluster has CPUs, if that is more. The others wait in the registry, where one costs a record.
         max_unfinished: How many jobs may wait and run; further ones are refused with ``BackpressureError``.
         retry_after_seconds: What a refused client is told to wait.
         idle_seconds: How long controllers stay when there is nothing to do.

@@ -23,6 +23,10 @@ _LOOK = 1.0
 """Seconds between two looks."""
 _LEDGER = 10.0
 """Seconds between two times that the ledger is looked after."""
+_CLUSTER = 5.0
+"""Seconds between two looks at how large the cluster is."""
+_TASKS_PER_CPU = 2
+"""Jobs of one shape that are handed out for each CPU, so that none waits for the registry."""
 _PATIENCE = 1.0
 """Seconds that a job may wait before anyone asks why."""
 _GIB = 2**30
@@ -54,6 +58,7 @@ class Upkeep:
         self._idle_since: float | None = None
         self._ledger_due = time.monotonic() + _LEDGER
         self._looked_at = 0
+        self._cluster_due = 0.0
 
     def ended(self, record: JobRecord, submission: bytes | None) -> None:
         """A job has; its submission, if it is in memory, says how to reach its store."""
@@ -73,12 +78,19 @@ class Upkeep:
     async def run(self) -> None:
         """Until the reign ends."""
         while True:
+            await self._fit_the_cluster()
             await asyncio.sleep(_LOOK)
             await self._say_why_jobs_wait()
             await self._look_after_the_ledger()
             await self._look_after_stores()
             await self._let_controllers_go()
             self._reign.prune()
+
+    async def _fit_the_cluster(self) -> None:
+        if time.monotonic() >= self._cluster_due:
+            total, _, _ = await asyncio.get_running_loop().run_in_executor(None, _resources)
+            self._reign.directory.widen(max(self._settings.window, _TASKS_PER_CPU * int(total.get("CPU", 0))))
+            self._cluster_due = time.monotonic() + _CLUSTER
 
     async def _look_after_the_ledger(self) -> None:
         if time.monotonic() >= self._ledger_due and self._reign.number != self._looked_at:
