@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json
 import logging
 import os
 import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -332,72 +332,76 @@ def test_a_notebook_whose_work_uses_what_cannot_be_told_never_shares_it() -> Non
     assert _in_a_notebook(NOTEBOOK.replace("FACTOR = 2", "FACTOR = open(__import__('os').devnull)")) is None
 
 
-MODULE = textwrap.dedent("""
-    from {package}.helper import shift
+MODULE = """
+from {package}.helper import shift
 
-    class Own:
-        id = "own"
+class Own:
+    id = "own"
 
-        def run(self, **_):
-            return shift(1)
-""")
+    def run(self, **_):
+        return shift(1)
+"""
 
 IMPORTING = """
-from checkmaite_core import AnalyticsStoreConfig
+import json, pathlib, sys
+from checkmaite_core import AnalyticsStoreConfig, _code_digest
 from checkmaite_core.identity import run_key
 from checkmaite_core.submission import prepare_submission
 from {package}.work import Own
 
-work = {{"capability": Own()}}
-print(run_key(prepare_submission(work, backend="test", store=AnalyticsStoreConfig(uri="/s")), overlay=""))
+keys = []
+for files in json.loads(sys.argv[1]):
+    for path, text in files.items():
+        pathlib.Path(path).write_text(text)
+    _code_digest._recorded.cache_clear()  # as in a process that starts now
+    work = {{"capability": Own()}}
+    keys.append(run_key(prepare_submission(work, backend="test", store=AnalyticsStoreConfig(uri="/s")), overlay=""))
+print(json.dumps(keys))
 """
 
 
-def _package(folder: Path, package: str) -> Path:
+def _package(folder: Path, package: str, *states: dict[str, str]) -> list[str]:
+    """Make a package, and the keys of its work after each of these changes to files."""
     inner = folder / package
     inner.mkdir()
     (inner / "__init__.py").touch()
     (inner / "work.py").write_text(MODULE.format(package=package))
-    (inner / "helper.py").write_text("def shift(value):\n    return value + 1\n")
-    return inner
+    (inner / "helper.py").write_text(_shift(1))
+    program = [sys.executable, "-c", IMPORTING.format(package=package), json.dumps(states)]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, cwd=folder)
+    keys: list[str] = json.loads(done.stdout)
+    assert {len(key) for key in keys} == {64}
+    return keys
+
+
+def _shift(amount: int) -> str:
+    return f"def shift(value):\n    return value + {amount}\n"
 
 
 def test_code_that_is_not_installed_is_known_by_the_text_of_its_package(tmp_path: Path) -> None:
-    inner = _package(tmp_path, "loose")
-    code = IMPORTING.format(package="loose")
-    first = _in_a_fresh_process(tmp_path, code, how="command")
-    assert first == _in_a_fresh_process(tmp_path, code, seed=1, how="command")
-    assert len(first) == 64
-    (inner / "helper.py").write_text("def shift(value):\n    return value + 2\n")
-    assert _in_a_fresh_process(tmp_path, code, how="command") != first
+    helper = "loose/helper.py"
+    first, same, edited, new = _package(
+        tmp_path, "loose", {}, {helper: _shift(1)}, {helper: _shift(20)}, {helper: _shift(1), "loose/more.py": ""}
+    )
+    assert first == same
+    assert len({first, edited, new}) == 3
 
 
 def test_code_that_is_installed_is_known_by_its_record(tmp_path: Path) -> None:
-    inner = _package(tmp_path, "installed")
     write_distribution(tmp_path, {}, name="installed-project")
-    record = tmp_path / "installed_project-1.0.dist-info" / "RECORD"
-    listed = [
-        "installed/__init__.py,sha256=aaa,0",
-        "installed/work.py,sha256=bbb,1",
-        "installed/helper.py,sha256=ccc,1",
-    ]
-    notes = [
-        "../../bin/tool,sha256=zzz,1",
-        "installed_project-1.0.dist-info/INSTALLER,sha256=yyy,1",
-        "installed/x.pyc,,",
-    ]
-    code = IMPORTING.format(package="installed")
-
-    def key(lines: list[str]) -> str:
-        record.write_text("\n".join(lines) + "\n")
-        return _in_a_fresh_process(tmp_path, code, how="command")
-
-    first = key(listed)
-    assert len(first) == 64
-    assert key([*reversed(listed), *notes]) == first  # what an installer adds on one machine is not the code
-    assert key([*listed[:2], "installed/helper.py,sha256=another,1"]) != first
-    (inner / "helper.py").write_text("def shift(value):\n    return value + 2\n")
-    assert key(listed) == first
-    by_text = key(["__editable__installed.py,sha256=e,1"])  # an editable one lists a pointer to its code
-    (inner / "helper.py").write_text("def shift(value):\n    return value + 3\n")
-    assert key(["__editable__installed.py,sha256=e,1"]) != by_text
+    helper, record = "installed/helper.py", "installed_project-1.0.dist-info/RECORD"
+    listed = [f"installed/{name}.py,sha256={name},1" for name in ("__init__", "work", "helper")]
+    notes = ["../../bin/tool,sha256=z,1", "installed_project-1.0.dist-info/INSTALLER,sha256=y,1", "installed/x.pyc,,"]
+    editable = ["__editable__installed.py,sha256=e,1"]  # lists a pointer to its code
+    first, on_another_machine, released, text, pointed, edited = _package(
+        tmp_path,
+        "installed",
+        {record: "\n".join(listed)},
+        {record: "\n".join([*reversed(listed), *notes])},
+        {record: "\n".join([*listed[:2], "installed/helper.py,sha256=another,1"])},
+        {record: "\n".join(listed), helper: _shift(20)},
+        {record: "\n".join(editable)},
+        {helper: _shift(300)},
+    )
+    assert first == on_another_machine == text
+    assert len({first, released, pointed, edited}) == 4
