@@ -12,6 +12,7 @@ import pytest
 
 DEMO = "pip install uv && uv run checkmaite demo"
 DEMO_WITH_PIPX = "pipx run uv run checkmaite demo"
+JOBS = "uv run checkmaite jobs list --store checkmaite-demo --scope demo"
 OURS = ("UV", "VIRTUAL_ENV", "PYTHON", "RAY_", "CHECKMAITE_", "NOX", "PYTEST", "CI")
 """Beginnings of variables that a fresh shell does not have."""
 
@@ -49,6 +50,7 @@ def test_the_readme_has_the_commands_that_are_run_here() -> None:
     lines = (code_pages.ROOT / "README.md").read_text().splitlines()
     assert DEMO in lines
     assert DEMO_WITH_PIPX in lines
+    assert JOBS in lines
 
 
 @pytest.mark.timeout(300)
@@ -57,6 +59,9 @@ def test_the_demo_works_in_a_fresh_checkout_with_the_one_command(checkout: Path,
     assert result.returncode == 0, result.stdout
     for perturbation in ("clean", "noise", "blur", "rotation", "occlusion"):
         assert perturbation in result.stdout, result.stdout
+    jobs = run(JOBS, checkout, shell)
+    assert jobs.returncode == 0, jobs.stdout
+    assert jobs.stdout.count(" COMPLETED ") == 20
 
 
 @pytest.mark.timeout(120)
