@@ -55,6 +55,7 @@ class Time:
                 what(*args)
             elif of.alive:
                 heapq.heappush(self._agenda, (of.stalled_until, order, of, what, args))
+        self.now = until
 
     def happens(self, probability: float) -> bool:
         return self.chance.random() < probability
@@ -253,9 +254,9 @@ class Controller(Process):
 
     def _report(self, task: _Task) -> None:
         if task.end is not None and self.report_to is not None and self.tasks.get(task.job_id) is task:
-            if not (self.faulty() and self.time.happens(0.1)):
-                args = (self, task.job_id, task.attempt, task.end)
-                self.time.soon(self.report_to.on_ended, *args, of=self.report_to)
+            args = (self, task.job_id, task.attempt, task.end)
+            for mean in self._ways():
+                self.time.soon(self.report_to.on_ended, *args, of=self.report_to, mean=mean)
             self.time.after(2.0, self._report, task, of=self)  # until it is told to forget it
 
     def _settled(self, job_id: str, failure: FailureRecord) -> None:
@@ -266,6 +267,13 @@ class Controller(Process):
 
     def _report_settled(self, job_id: str) -> None:
         if job_id in self.settled and self.report_to is not None:
-            if not (self.faulty() and self.time.happens(0.1)):
-                self.time.soon(self.report_to.on_settled, self, job_id, self.settled[job_id], of=self.report_to)
+            for mean in self._ways():
+                args = (self, job_id, self.settled[job_id])
+                self.time.soon(self.report_to.on_settled, *args, of=self.report_to, mean=mean)
             self.time.after(2.0, self._report_settled, job_id, of=self)
+
+    def _ways(self) -> tuple[float, ...]:
+        """How long a message takes on average; it may get lost, or come twice, much later."""
+        if not self.faulty():
+            return (0.05,)
+        return self.time.chance.choice(((), (0.05,), (0.05,), (0.05,), (0.05, 1.0), (0.05, 0.2)))

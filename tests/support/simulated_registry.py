@@ -82,7 +82,9 @@ class Registry(Process):
             for event in entry.events:
                 self.directory.apply(event)
         self.published = dict(self.directory.jobs)
-        same_cluster = self.epoch > 1 and self.log.epochs[self.epoch - 2] == self.cluster
+        # An epoch that appended nothing did nothing: what a change of cluster asks for is then still to be done.
+        wrote = [entry.epoch for entry in self.log.entries[: self._next] if entry.events]
+        same_cluster = bool(wrote) and self.log.epochs[wrote[-1] - 1] == self.cluster
         self.reigns = True
         self.time.seen["same cluster" if same_cluster else "other cluster"] += 1
         self.time.tell(f"epoch {self.epoch} reigns on {self.cluster}, same cluster: {same_cluster}")

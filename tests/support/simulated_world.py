@@ -11,7 +11,7 @@ from simulated_registry import Registry
 
 from checkmaite_core.job import JobOrigin, JobStatus
 from checkmaite_ledger.directory import Answer, Directory, Request
-from checkmaite_ledger.events import Accepted, Adopted, Ended, Policy
+from checkmaite_ledger.events import Accepted, Adopted, CancelRequested, Ended, Policy, Started
 from checkmaite_ledger.records import JobRecord, accept, evolve
 
 __all__ = ["World"]
@@ -300,6 +300,7 @@ class World:
             runs, excuses = self.executions[job_id], self.excuses[job_id]
             assert runs <= 1 + excuses, f"{job_id} ran {runs} times, with {excuses} reasons for another"
             assert runs or record.status is not JobStatus.COMPLETED
+        self._check_starts()
         for registry in self.registries:
             if registry.alive and registry.epoch == len(self.log.epochs):
                 assert dict(registry.directory.jobs) == records, "a replay gives other records"
@@ -307,3 +308,26 @@ class World:
                 again.restore(records.values())
                 assert again.unfinished == registry.directory.unfinished == 0
                 assert dict(again.jobs) == records
+
+    def _check_starts(self) -> None:
+        """Nothing is started that was to be stopped before, or was not to outlive its cluster."""
+        moves = 0
+        cluster = self.log.epochs[0]
+        accepted: dict[str, int] = {}
+        stopped: set[str] = set()
+        stays: set[str] = set()
+        for entry in self.log.entries:
+            if entry.events and self.log.epochs[entry.epoch - 1] != cluster:
+                cluster = self.log.epochs[entry.epoch - 1]
+                moves += 1
+            for event in entry.events:
+                if isinstance(event, Accepted):
+                    accepted[event.job_id] = moves
+                    if event.policy.on_cluster_loss == "fail":
+                        stays.add(event.job_id)
+                elif isinstance(event, CancelRequested):
+                    stopped.add(event.job_id)
+                elif isinstance(event, Started):
+                    assert event.job_id not in stopped, f"{event.job_id} is started after it was cancelled"
+                    moved = accepted[event.job_id] < moves
+                    assert not (moved and event.job_id in stays), f"{event.job_id} is started on another cluster"

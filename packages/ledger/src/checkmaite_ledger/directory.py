@@ -121,8 +121,10 @@ class Directory:
         """Replay is done, this directory decides from now on.
 
         Args:
-            same_cluster: Whether the incarnation before served the cluster that this one serves; then jobs that had
-                been started may still run there, and wait for their controllers' answers
+            same_cluster: Whether the last incarnation *that appended an event* served the cluster that this one
+                serves; one that appended none has not done what its change of cluster asked for, and one that goes
+                by it would take the jobs of the cluster before for its own. Then jobs that had been started may
+                still run there, and wait for their controllers' answers
                 (:meth:`controller_up`, :meth:`controller_down`). Otherwise every unfinished job is treated as its
                 policy says: ``fail`` settles it as lost (at once if it was never started), ``resubmit`` queues it.
             now: POSIX seconds.
