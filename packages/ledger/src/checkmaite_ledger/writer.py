@@ -38,6 +38,7 @@ class LedgerWriter:
     time) and :meth:`submission` may run beside them.
 
     Attributes:
+        uri: Where the ledger lies.
         epoch: Which incarnation this is.
         previous: The incarnation before; None for the first.
         records: All jobs as they were when this incarnation began, in the order of acceptance.
@@ -93,6 +94,11 @@ class LedgerWriter:
         return cls(
             objects, scope, log, log.claim(who, after=after, keep=without_submissions), settings or LedgerSettings()
         )
+
+    @property
+    def number(self) -> int:
+        """The last object of the log: at first its own seal, then what :meth:`append` returned last."""
+        return self._writer.next_number - 1
 
     def forget_records(self) -> None:
         """Free the memory of :attr:`records`, once a directory has them."""
