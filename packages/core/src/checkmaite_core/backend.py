@@ -248,4 +248,7 @@ def _copied(value: Any) -> Any:
 def explain(error: ValidationError) -> str:
     """What pydantic found, without the values: they may be secrets."""
     found = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}" for item in found)
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg'].removeprefix('Value error, ')}"
+        for item in found
+    )

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+import ray
 from ray import cloudpickle
 
 from checkmaite_core.backend import JobBackend
@@ -82,7 +83,8 @@ class RayBackend(JobBackend):
             self._overlay = prepare_overlay(options.runtime_env)
             self._keeper = OverlayKeeper()
             self._keeper.keep(self._overlay)
-            self._registry = joining.join(options, ledger, store, self._session)
+            self._ledger = ledger
+            self._join()
         except BaseException:  # whatever it was goes on: the connection must not stay taken
             connection.release(self._connection)
             raise
@@ -176,6 +178,9 @@ class RayBackend(JobBackend):
 
     # Talking to the registry.
 
+    def _join(self) -> None:
+        self._registry = joining.join(self._options, self._ledger, self.store_config, self._session)
+
     def _call(self, method: str, *arguments: Any) -> dict[str, Any]:
         """One call, answered; over a restart of the registry too, for Ray then makes it again.
 
@@ -187,7 +192,13 @@ class RayBackend(JobBackend):
         self._refuse_in_a_fork()
         if not self._connection.alive:
             raise self._gone()
-        answer: dict[str, Any] = joining.answer(getattr(self._registry, method).remote(*arguments), self._connection)
+        try:
+            answer: dict[str, Any] = joining.answer(
+                getattr(self._registry, method).remote(*arguments), self._connection
+            )
+        except joining.RegistryGoneError:
+            self._join()
+            answer = joining.answer(getattr(self._registry, method).remote(*arguments), self._connection)
         raise_problem(answer)
         return answer
 
@@ -212,12 +223,11 @@ class RayBackend(JobBackend):
         reference.future().add_done_callback(tell)
 
     def _on_news(self, news: dict[str, Any] | None, error: BaseException | None) -> None:
-        if news is None:  # the registry is being restarted, or made anew
-            self._dispatcher.call_later(_WATCH_AGAIN, self._watch)
+        if news is None:
+            self._on_silence(error)
             return
         if "unknown" in news:
-            self._heard = 0
-            self._then(self._registry.follow.remote(self._session, self._handles.followed()), self._on_followed)
+            self._follow()
             return
         self._heard = news["number"]
         for kind, *rest in news["messages"]:
@@ -233,8 +243,24 @@ class RayBackend(JobBackend):
                 self._broken = self._sealed()
         self._watch()
 
+    def _on_silence(self, error: BaseException | None) -> None:
+        """The registry did not answer: it has gone for good, or the cluster is about to."""
+        if isinstance(error, ray.exceptions.ActorDiedError):
+            try:
+                self._join()
+            except CheckmaiteError as why:
+                self._broken = why
+            else:
+                self._follow()
+                return
+        self._dispatcher.call_later(_WATCH_AGAIN, self._watch)
+
+    def _follow(self) -> None:
+        """Tell a new process of the registry which jobs this client has handles of."""
+        self._heard = 0
+        self._then(self._registry.follow.remote(self._session, self._handles.followed()), self._on_followed)
+
     def _on_followed(self, answer: dict[str, Any] | None, error: BaseException | None) -> None:
-        """A new process of the registry has been told which jobs this client has handles of."""
         if answer is None:
             self._dispatcher.call_later(_WATCH_AGAIN, self._watch)
             return

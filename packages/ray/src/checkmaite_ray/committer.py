@@ -104,11 +104,12 @@ class Committer:
                         self._executor, self._append, batch.changes, batch.submissions
                     )
                     self._publish(batch.changes, number)
+                batch.done.set_result(None)
+                self._act(batch.actions)
             except Exception as error:  # whatever it was, what follows cannot be made durable: reported to everyone
                 self._error = error
                 for one in (batch, self._batch):
-                    one.done.set_exception(error)
+                    if not one.done.done():
+                        one.done.set_exception(error)
                 self._failed(error)
                 return
-            batch.done.set_result(None)
-            self._act(batch.actions)

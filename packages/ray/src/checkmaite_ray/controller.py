@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ import ray
 
 from checkmaite_core.execution import cancelled_error
 from checkmaite_core.failure import FailureKind, FailureRecord
+from checkmaite_ray.background import Background
 from checkmaite_ray.launching import Item, task_of
 from checkmaite_ray.settlement import Settlements
 from checkmaite_ray_simple import failures
@@ -76,8 +78,8 @@ class Controller:
         self._epoch = 0
         self._tasks: dict[str, _Task] = {}
         self._outbox = _Outbox()
-        self._running: set[asyncio.Task[None]] = set()
-        self._settlements = Settlements(self._on_settled)
+        self._running = Background(_give_up)
+        self._settlements = Settlements(self._on_settled, self._running)
         self._self = ray.get_runtime_context().current_actor
 
     # The registry's calls.
@@ -122,7 +124,7 @@ class Controller:
             task = self._tasks.get(job_id)
             if task is not None and task.item.attempt == attempt and not task.cancelling and task.end is None:
                 task.cancelling = True
-                self._spawn(self._stop(task))
+                self._running.spawn(self._stop(task))
 
     async def settle(self, epoch: int, jobs: list[tuple[str, str, str, str]]) -> None:
         """Find out how jobs ended; each as id, order (JSON), overlay (JSON) and failure (JSON)."""
@@ -193,11 +195,6 @@ class Controller:
             if task is not None and task.item.attempt <= attempt:
                 del self._tasks[job_id]
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)  # the loop itself keeps no strong reference
-        task.add_done_callback(self._running.discard)
-
     def _start(self, task: _Task) -> None:
         item = task.item
         self._tasks[item.job_id] = task
@@ -208,7 +205,7 @@ class Controller:
                 task, failure=FailureRecord.from_exception(error, FailureKind.DEPLOYMENT, attempts=item.attempt)
             )
             return
-        self._spawn(self._attend_to(task))
+        self._running.spawn(self._attend_to(task))
 
     async def _attend_to(self, task: _Task) -> None:
         item = task.item
@@ -255,3 +252,9 @@ class Controller:
 
     def _on_settled(self, job_id: str, outcome: str) -> None:
         self._outbox.add(("settled", job_id, outcome))
+
+
+def _give_up(error: Exception) -> None:
+    """A defect: end the process, so that the registry notices, and has this controller's jobs started again."""
+    traceback.print_exception(error)
+    os._exit(1)

@@ -23,10 +23,17 @@ from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.settings import RaySimpleOptions
 from checkmaite_storage import open_object_store
 
-__all__ = ["answer", "connect", "join", "leave"]
+__all__ = ["RegistryGoneError", "answer", "connect", "join", "leave"]
+
+
+class RegistryGoneError(ClusterError):
+    """The registry's actor has ended and will not come back; a new one can take its place."""
+
 
 _LOOK = 5.0
 """Seconds that an answer may take before the cluster is asked whether it is still there."""
+_PATIENCE = 120.0
+"""Seconds that a registry may take to start: its process, and the replay of its ledger."""
 _LAST = 60.0
 """Seconds that putting the store in order may take when a local Ray ends."""
 
@@ -67,7 +74,7 @@ def join(options: RayOptions, ledger: LedgerConfig, store: AnalyticsStoreConfig,
         name=registry_name(scope), namespace=NAMESPACE, lifetime="detached", get_if_exists=True, **where
     ).remote(scope, ledger.model_dump_json(), options.registry.model_dump_json(), where, options.takeover, given)
     greeting = {"protocol": PROTOCOL, "session": session, "options": given, "takeover": options.takeover}
-    said = json.loads(answer(registry.hello.remote(json.dumps(greeting)), None))
+    said = json.loads(_first_answer(registry, json.dumps(greeting), scope, where))
     if said["protocol"] != PROTOCOL:
         older = "the image of the registry" if said["protocol"] < PROTOCOL else "this client"
         raise ProtocolMismatchError(
@@ -85,24 +92,45 @@ def join(options: RayOptions, ledger: LedgerConfig, store: AnalyticsStoreConfig,
     return registry
 
 
-def answer(reference: Any, connected: Connection | None) -> Any:
+def _first_answer(registry: Any, greeting: str, scope: str, where: dict[str, Any]) -> str:
+    try:
+        said: str = ray.get(registry.hello.remote(greeting), timeout=_PATIENCE)
+    except ray.exceptions.GetTimeoutError:
+        raise ClusterError(
+            f"the registry of scope {scope!r} did not start within {_PATIENCE:g} s. It needs a node that has "
+            f"{where['resources']}.",
+            hint="Start a node that has that, or change registry={'control_plane_resources': {...}}; and look at the "
+            "actor's state and log among Ray's (`ray list actors`).",
+        ) from None
+    except ray.exceptions.RayError as error:
+        raise _cannot_start(error) from error
+    return said
+
+
+def _cannot_start(error: Exception) -> ClusterError:
+    return ClusterError(
+        f"the scope's registry cannot be started: {str(error).strip()}",
+        hint="Look at its log among Ray's on the head node. An image that lacks checkmaite-ray, or has another version "
+        "of it, is a usual cause.",
+    )
+
+
+def answer(reference: Any, connected: Connection) -> Any:
     """What a call to the registry answers, however long a restart of it takes.
 
     Raises:
+        RegistryGoneError: Somebody has ended the registry for good; :func:`join` makes a new one.
         ClusterUnreachableError: The cluster has gone meanwhile.
-        ClusterError: The registry cannot be started.
     """
     while True:
         try:
             return ray.get(reference, timeout=_LOOK)
         except ray.exceptions.GetTimeoutError:
-            if connected is not None:
-                probe(connected.target)
-        except ray.exceptions.RayActorError as error:
-            raise ClusterError(
-                f"the scope's registry cannot be reached: {str(error).strip()}",
-                hint="Look at its log among Ray's on the head node. An image that lacks checkmaite-ray, or has another "
-                "version of it, is a usual cause.",
+            probe(connected.target)
+        except ray.exceptions.ActorDiedError as error:
+            raise RegistryGoneError(
+                f"the scope's registry was ended for good: {str(error).strip()}",
+                hint="Call configure_job_backend(...) again, which starts a new one.",
             ) from error
         except (ray.exceptions.RayError, ConnectionError) as error:
             raise ClusterUnreachableError(

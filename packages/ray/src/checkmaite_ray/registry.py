@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
@@ -181,6 +182,12 @@ class Registry:
             hint="Connect to the cluster that serves the scope now, or take it back with takeover=True.",
         )
 
+    def _failed(self, error: Exception) -> ClusterError:
+        return ClusterError(
+            f"the registry of scope {self._scope!r} failed: {type(error).__name__}: {error}",
+            hint="It tries to go on by itself. Its log is among Ray's on the node where it runs.",
+        )
+
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
         try:
@@ -189,8 +196,8 @@ class Registry:
             objects = await loop.run_in_executor(None, open_ledger, self._ledger_config)
             ledger, same = await loop.run_in_executor(None, claim, objects, self._scope, who, self._takeover)
             archive = PackageArchive(objects, self._scope, ledger.epoch.number)
-        except CheckmaiteError as error:
-            self._problem = error
+        except Exception as error:  # the ledger cannot be read or claimed: said to clients, and tried again
+            self._problem = error if isinstance(error, CheckmaiteError) else self._failed(error)
             if not isinstance(error, ScopeInUseError):
                 self._try_again()
             return
@@ -199,10 +206,14 @@ class Registry:
         self._reign = Reign(
             self._scope, ledger, archive, self._settings, self._placement, self._sessions, self._options, self._on_end
         )
-        await self._reign.begin(same_cluster=same)
+        try:
+            await self._reign.begin(same_cluster=same)
+        except Exception as error:  # the ledger, Ray, or a defect: said to clients, and tried again
+            self._reign.end(error)
 
     def _on_end(self, error: Exception) -> None:
         reign, self._reign = self._reign, None
+        traceback.print_exception(error)  # into the actor's log; clients are told below
         if isinstance(error, SealedError):
             self._problem = self._sealed(error)
             if reign is not None:
@@ -212,10 +223,7 @@ class Registry:
         if isinstance(error, CheckmaiteError):
             self._problem = error
         else:
-            self._problem = ClusterError(
-                f"the ledger of scope {self._scope!r} failed: {type(error).__name__}: {error}",
-                hint="The registry tries to go on; see its log among Ray's.",
-            )
+            self._problem = self._failed(error)
         self._try_again()
 
     def _try_again(self) -> None:

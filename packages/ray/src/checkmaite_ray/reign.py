@@ -30,6 +30,7 @@ from checkmaite_ledger.directory import (
 from checkmaite_ledger.events import Accepted, AttemptFailed, Ended, Policy
 from checkmaite_ledger.writer import LedgerWriter
 from checkmaite_ray.archive import PackageArchive
+from checkmaite_ray.background import Background
 from checkmaite_ray.committer import Committer
 from checkmaite_ray.launching import Item
 from checkmaite_ray.overlays import Overlays
@@ -81,7 +82,7 @@ class Reign:
         self.published: dict[str, JobRecord] = {}
         self._overlays = Overlays(archive, self._on_overlay_problem)
         self._submissions = Submissions(ledger.submission, self._reading)
-        self._committer = Committer(ledger.append, self._appending, self._publish, self._act, self._end)
+        self._committer = Committer(ledger.append, self._appending, self._publish, self._act, self.end)
         self._upkeep = Upkeep(self, settings)
         self.number = 0
         self.problem: str | None = None
@@ -96,8 +97,9 @@ class Reign:
             on_fenced=self._on_fenced,
             on_problem=self._on_problem,
             on_resume=self._dispatch,
+            on_error=self.end,
         )
-        self._work: set[asyncio.Task[None]] = set()
+        self._work = Background(self.end)
         self._ended = False
 
     async def begin(self, *, same_cluster: bool) -> None:
@@ -114,7 +116,11 @@ class Reign:
                 if not self.roster.has(slot, incarnation):
                     self._on_down(slot, incarnation)
         self._dispatch()
-        self._spawn(self._upkeep.run())
+        for job_id in self._sessions.followed_jobs():  # of clients that were there before it
+            record = self.published.get(job_id)
+            if record is not None:
+                self._sessions.tell(job_id, ("view", *wire_view(record)), last=record.ended)
+        self._work.spawn(self._upkeep.run())
 
     # What clients ask.
 
@@ -203,7 +209,8 @@ class Reign:
             if before is None or before.status is not record.status:
                 self._sessions.tell(record.job_id, ("view", *wire_view(record)), last=record.ended)
 
-    def _end(self, error: Exception) -> None:
+    def end(self, error: Exception) -> None:
+        """It cannot go on."""
         if not self._ended:
             self._close()
             self._on_end(error)
@@ -213,8 +220,7 @@ class Reign:
         self._committer.stop()
         self.roster.leave()
         self._overlays.close()
-        for task in self._work:
-            task.cancel()
+        self._work.cancel()
         self._appending.shutdown(wait=False)
         self._reading.shutdown(wait=False)
 
@@ -230,7 +236,7 @@ class Reign:
 
     def _on_fenced(self) -> None:
         # A later registry of this cluster has spoken to the controllers; the next append will find its seal.
-        self._end(ClusterError("a later registry of this scope commands its controllers.", hint="Connect again."))
+        self.end(ClusterError("a later registry of this scope commands its controllers.", hint="Connect again."))
 
     def _on_overlay_problem(self, error: Exception) -> None:
         self.problem = f"an overlay could not be kept in the cluster: {error}"
@@ -299,7 +305,7 @@ class Reign:
                 continue
             data = self._submissions.at_hand(action.job_id)
             if data is None:
-                self._spawn(self._act_later(action))
+                self._work.spawn(self._act_later(action))
             elif isinstance(action, Launch):
                 launches.append((action.slot, self._item(action, data)))
             else:
@@ -393,6 +399,11 @@ class Reign:
         """Tell clients what a job waits for."""
         self._sessions.tell(job_id, ("waits", job_id, reason))
 
+    @property
+    def ledger_uri(self) -> str:
+        """Where the ledger lies."""
+        return self._ledger.uri
+
     def warn(self, uri: str, failure: str) -> None:
         """Tell clients that a store was not put in order."""
         self._sessions.tell_all(("maintenance", uri, failure))
@@ -404,11 +415,6 @@ class Reign:
     def prune(self) -> None:
         """Forget clients that have gone."""
         self._sessions.prune()
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
 
 
 def _nothing_to_wait_for() -> asyncio.Future[None]:

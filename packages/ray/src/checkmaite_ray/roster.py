@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 
+from checkmaite_ray.background import Background
 from checkmaite_ray.controller import Controller
 from checkmaite_ray.launching import Item
 from checkmaite_ray.protocol import NAMESPACE, controller_name, controller_prefix
@@ -45,6 +46,7 @@ class Roster:
         on_fenced: Called when a controller already obeys a later registry.
         on_problem: Called with why controllers cannot be made; with None once they can.
         on_resume: Called when it is time to try again.
+        on_error: Called with what went wrong in a way that nobody foresaw.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Roster:
         on_fenced: Callable[[], None],
         on_problem: Callable[[str | None], None],
         on_resume: Callable[[], None],
+        on_error: Callable[[Exception], None],
     ) -> None:
         self._scope = scope
         self._names = [f"c{number}" for number in range(slots)]
@@ -75,7 +78,7 @@ class Roster:
         self._failures = 0
         self._paused: asyncio.TimerHandle | None = None
         self._stopped = False
-        self._work: set[asyncio.Task[None]] = set()
+        self._work = Background(on_error)
 
     async def find(self) -> None:
         """Take over the controllers that there are, once they have answered."""
@@ -105,7 +108,7 @@ class Roster:
                 options = {"name": name, "namespace": NAMESPACE, "lifetime": "detached", **self._placement}
                 handle = Controller.options(**options).remote(incarnation)  # type: ignore[attr-defined]
                 member = self._members[slot] = _Member(slot, incarnation, handle)
-                self._spawn(self._attend(member))
+                self._work.spawn(self._attend(member))
 
     @property
     def empty(self) -> bool:
@@ -152,8 +155,7 @@ class Roster:
     def stop(self) -> None:
         """End all controllers, and the tasks that they have."""
         self._stopped = True
-        for task in self._work:
-            task.cancel()
+        self._work.cancel()
         for member in self._members.values():
             member.handle.stop.remote(self._epoch)
         self._members.clear()
@@ -161,22 +163,15 @@ class Roster:
     def leave(self) -> None:
         """Let go of the controllers, which go on."""
         self._stopped = True
-        for task in self._work:
-            task.cancel()
+        self._work.cancel()
 
     def retire(self) -> None:
         """There is nothing to do: end the controllers, until there is."""
         for member in self._members.values():
             member.handle.stop.remote(self._epoch)
             self._on_down(member.slot, member.incarnation)
-        for task in self._work:
-            task.cancel()
+        self._work.cancel()
         self._members.clear()
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
 
     async def _attend(self, member: _Member) -> None:
         try:
@@ -191,7 +186,7 @@ class Roster:
         self._failures = 0
         self._on_problem(None)
         self._on_up(member.slot, member.incarnation, [tuple(one) for one in answer["holding"]])
-        self._spawn(self._listen(member))
+        self._work.spawn(self._listen(member))
 
     async def _listen(self, member: _Member) -> None:
         heard = 0

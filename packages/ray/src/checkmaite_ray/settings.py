@@ -89,7 +89,7 @@ class RayOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    idempotency_scope: str
+    idempotency_scope: str = Field(default="", validate_default=True)
     address: str = Field(default="local", min_length=1)
     # It may hold secrets in env_vars, so it is shown nowhere.
     runtime_env: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
@@ -121,6 +121,11 @@ class RayOptions(BaseModel):
     @field_validator("idempotency_scope")
     @classmethod
     def _a_key(cls, scope: str) -> str:
+        if not scope:
+            raise ValueError(
+                "it is needed: a stable name for a workspace or an experiment, such as 'team-a'; clients that give the "
+                "same one share their jobs"
+            )
         if not _SCOPE.match(scope) or ".." in scope:
             raise ValueError(
                 "use 1 to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit, such as 'team-a'"

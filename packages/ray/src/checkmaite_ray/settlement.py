@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import JobStatus
 from checkmaite_core.outcome import Outcome
 from checkmaite_core.provenance import utc_now
+from checkmaite_ray.background import Background
 from checkmaite_ray.launching import task_of
 from checkmaite_ray_simple import failures
 from checkmaite_ray_simple.worker import settle_jobs
@@ -35,13 +35,15 @@ class Settlements:
 
     Args:
         done: Called with each job's id and its outcome (JSON).
+        work: What it runs in.
     """
 
-    def __init__(self, done: Callable[[str, str], None]) -> None:
+    def __init__(self, done: Callable[[str, str], None], work: Background) -> None:
         self._done = done
+        self._work = work
         self._waiting: dict[str, deque[_Job]] = {}
         self._known: set[str] = set()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = 0
 
     def add(self, jobs: list[_Job]) -> None:
         """Settle jobs: each as id, order (JSON), overlay (JSON) and failure (JSON). Ones in hand are left alone."""
@@ -52,18 +54,13 @@ class Settlements:
         self._start()
 
     def _start(self) -> None:
-        while self._waiting and len(self._running) < _TASKS:
+        while self._waiting and self._running < _TASKS:
             overlay, queue = next(iter(self._waiting.items()))
             batch = [queue.popleft() for _ in range(min(_BATCH, len(queue)))]
             if not queue:
                 del self._waiting[overlay]
-            task = asyncio.get_running_loop().create_task(self._settle(overlay, batch))
-            self._running.add(task)
-            task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._start()
+            self._running += 1
+            self._work.spawn(self._settle(overlay, batch))
 
     async def _settle(self, overlay: str, batch: list[_Job]) -> None:
         wanted = [(order, failure) for _, order, _, failure in batch]
@@ -80,6 +77,8 @@ class Settlements:
         for (job_id, *_), outcome in zip(batch, outcomes, strict=True):
             self._known.discard(job_id)
             self._done(job_id, outcome)
+        self._running -= 1
+        self._start()
 
 
 def unsettled(job_id: str, failure: FailureRecord, error: BaseException | None) -> str:

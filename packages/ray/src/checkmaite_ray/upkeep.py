@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from checkmaite_core.errors import CheckmaiteError, SealedError
 from checkmaite_core.job import JobStatus
 from checkmaite_ledger import JobRecord
 from checkmaite_ray.protocol import Blob
@@ -78,13 +79,23 @@ class Upkeep:
     async def run(self) -> None:
         """Until the reign ends."""
         while True:
-            await self._fit_the_cluster()
-            await asyncio.sleep(_LOOK)
-            await self._say_why_jobs_wait()
-            await self._look_after_the_ledger()
-            await self._look_after_stores()
-            await self._let_controllers_go()
+            for chore in (
+                self._fit_the_cluster,
+                self._say_why_jobs_wait,
+                self._look_after_the_ledger,
+                self._look_after_stores,
+                self._let_controllers_go,
+            ):
+                try:
+                    await chore()
+                except SealedError as error:
+                    self._reign.end(error)
+                except CheckmaiteError as error:
+                    self._reign.warn(self._reign.ledger_uri, str(error))
+                except ray.exceptions.RayError:
+                    pass  # the GCS does not answer at the moment
             self._reign.prune()
+            await asyncio.sleep(_LOOK)
 
     async def _fit_the_cluster(self) -> None:
         if time.monotonic() >= self._cluster_due:
