@@ -59,6 +59,9 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.events: list[Event] = []
         self.requests = 0
         self.processes = 0
+        # Without a controller little can happen, so one is there from the beginning.
+        self.up["c0"] = "p0"
+        self.directory.controller_up("c0", "p0", [], now=1.0)
 
     def take(self, decision: Decision) -> Decision:
         self.events += [change.event for change in decision.changes]
@@ -76,7 +79,10 @@ class DirectoryMachine(RuleBasedStateMachine):
         return may[-1] if key and may else None
 
     @rule(
-        key=st.sampled_from([None, "k", "l"]), shape=st.sampled_from("st"), force=st.booleans(), resubmit=st.booleans()
+        key=st.sampled_from(["k", "k", "l", None]),
+        shape=st.sampled_from("st"),
+        force=st.booleans(),
+        resubmit=st.booleans(),
     )
     def submit(self, key: str | None, shape: str, force: bool, resubmit: bool) -> None:
         self.requests += 1
@@ -256,7 +262,7 @@ class DirectoryMachine(RuleBasedStateMachine):
 
 
 TestDirectory = DirectoryMachine.TestCase
-TestDirectory.settings = hypothesis.settings(max_examples=60, stateful_step_count=40)
+TestDirectory.settings = hypothesis.settings(max_examples=200, stateful_step_count=40)
 
 
 @pytest.mark.soak

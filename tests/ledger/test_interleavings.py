@@ -218,6 +218,22 @@ def test_a_straggler_that_comes_while_its_job_is_run_again_is_what_the_job_compl
     assert stage.world.executions == {"a": 2}
 
 
+# A start that outlives the process that it was meant for.
+
+
+def test_a_start_that_was_meant_for_a_dead_controller_is_not_handed_to_the_next_in_its_slot(stage: Stage) -> None:
+    pool = stage.world.controllers[stage.first.cluster]
+    stage.submit(stage.first, request("a"))
+    dead = pool[stage.first.directory.jobs["a"].slot]
+    dead.die()
+    stage.first.on_down(dead.slot, dead.incarnation)
+    stage.world.pool(stage.first.cluster)
+    stage.first.on_up(pool[dead.slot], [])
+    stage.pass_time()
+    assert stage.first.published["a"].attempt == 2
+    assert stage.world.executions == {"a": 1}
+
+
 # A takeover that is cut short.
 
 
