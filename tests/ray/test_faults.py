@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import signal
@@ -16,7 +15,17 @@ import pytest
 import ray
 import ray_faults
 from ray import cloudpickle
-from ray_faults import Remote, Traces, answers_of, controller_of, pid_of, registry_of, stopped
+from ray_faults import (
+    Traces,
+    answers_of,
+    controller_of,
+    controllers_of,
+    end_scope,
+    pid_of,
+    registry_of,
+    stopped,
+)
+from ray_remote import RemoteClient
 
 from checkmaite_core import JobOrigin, JobStatus
 from checkmaite_ledger import JobLedger
@@ -72,7 +81,7 @@ class Scene:
     until: Callable[..., Any]
     job: Traces
     demand: dict[str, Any]
-    remote: Remote | None
+    remote: RemoteClient | None
     node: Any = None
 
     @property
@@ -82,7 +91,7 @@ class Scene:
     def submit(self) -> str:
         """Submit the job from the client under test; returns its id."""
         if self.remote is not None:
-            return self.remote.submit(self.job.work, self.demand)
+            return self.remote.submit(self.job.work, resources=self.demand)
         return self.backend.submit(self.job.work, resources=self.demand).job_id
 
     def kill(self, who: str, record: Any, worker: int | None) -> None:
@@ -119,12 +128,11 @@ def scene(request, cluster, connect, scope, tmp_path, until):
     backend = connect(cluster.address)
     remote = None
     if who == "client":
-        options = {
-            "address": cluster.address,
-            "idempotency_scope": scope,
-            "analytics_store": {"backend": "parquet", "uri": backend.store_config.uri},
-        }
-        remote = Remote(json.dumps(options), tmp_path)
+        store = {"backend": "parquet", "uri": backend.store_config.uri}
+        remote = RemoteClient(
+            tmp_path / "client", address=cluster.address, idempotency_scope=scope, analytics_store=store
+        )
+        remote.connected()
     demand = {"num_cpus": 0, "custom": {"corner": 1}} if who == "node" else {"num_cpus": 1}
     waits = {"queued": "", "running": "running", "committed": "committed"}.get(when, "")
     scene = Scene(backend, cluster, scope, tmp_path, until, Traces(tmp_path / "job", "job", waits), demand, remote)
@@ -140,13 +148,6 @@ def scene(request, cluster, connect, scope, tmp_path, until):
     end_scope(scope)
 
 
-def end_scope(scope: str) -> None:
-    """End a scope's control plane, which would stay for the scope's next client."""
-    for one in ray.util.list_named_actors(all_namespaces=True):
-        if f":{scope}" in one["name"]:
-            ray.kill(ray.get_actor(one["name"], one["namespace"]))
-
-
 @pytest.mark.parametrize(("who", "when"), _cells())
 def test_a_death_loses_no_job_and_repeats_none_that_it_does_not_touch(scene, who, when, monkeypatch):
     until, backend = scene.until, scene.backend
@@ -154,6 +155,7 @@ def test_a_death_loses_no_job_and_repeats_none_that_it_does_not_touch(scene, who
     other = backend.submit(bystander.work)
     until(lambda: bystander.executions, "the bystander runs")
     blocker = Traces(scene.folder / "blocker", "blocker")
+    controllers = controllers_of(scene.scope)
 
     if when == "in flight":
         job_id = die_in_flight(scene, who, other.job_id, monkeypatch)
@@ -203,6 +205,7 @@ def test_a_death_loses_no_job_and_repeats_none_that_it_does_not_touch(scene, who
     assert answers_of(backend.store, other.job_id) == 1
     if who != "controller":
         assert len(bystander.executions) == 1, "nothing of it died"
+        assert controllers_of(scene.scope) == controllers
 
 
 def die_in_flight(scene: Scene, who: str, other: str, monkeypatch: pytest.MonkeyPatch) -> str | None:
@@ -211,7 +214,8 @@ def die_in_flight(scene: Scene, who: str, other: str, monkeypatch: pytest.Monkey
     if who == "client":
         assert scene.remote is not None
         with stopped(pid):
-            scene.remote.ask(scene.job.work, scene.demand)
+            scene.remote.begin("submit", scene.job.work, resources=scene.demand)
+            scene.remote.asked()
             scene.remote.kill()
         after = scene.backend.submit(Traces(scene.folder / "after", "after", "").work, resources=scene.demand)
         assert after.wait(90) is JobStatus.COMPLETED

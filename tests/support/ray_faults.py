@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,13 +14,22 @@ from typing import Any
 
 import pytest
 import ray
-from ray import cloudpickle
 from ray_fixtures import Cluster
 
 from checkmaite_core import Capability, CapabilityConfig, CapabilityOutputs, CapabilityRun, Record
-from checkmaite_ray.protocol import NAMESPACE, controller_name, registry_name
+from checkmaite_ray.protocol import NAMESPACE, controller_name, controller_prefix, registry_name
 
-__all__ = ["Remote", "Traces", "a_cluster", "answers_of", "controller_of", "pid_of", "registry_of", "stopped"]
+__all__ = [
+    "Traces",
+    "a_cluster",
+    "answers_of",
+    "controller_of",
+    "controllers_of",
+    "end_scope",
+    "pid_of",
+    "registry_of",
+    "stopped",
+]
 
 
 class Answer(Record, table_name="answers"):
@@ -152,6 +159,25 @@ def controller_of(scope: str, record: Any) -> Any:
     return ray.get_actor(controller_name(scope, record.slot, record.incarnation), NAMESPACE)
 
 
+def controllers_of(scope: str) -> set[str]:
+    """Names of the scope's controllers."""
+    prefix = controller_prefix(scope)
+    return {one["name"] for one in _named() if one["name"].startswith(prefix)}
+
+
+def end_scope(scope: str) -> None:
+    """End a scope's control plane, which would stay for the scope's next client."""
+    for one in _named():
+        if one["name"] == registry_name(scope) or one["name"].startswith(controller_prefix(scope)):
+            with suppress(ValueError):
+                ray.kill(ray.get_actor(one["name"], NAMESPACE))
+
+
+def _named() -> list[dict[str, str]]:
+    named: list[dict[str, str]] = ray.util.list_named_actors(all_namespaces=True)
+    return [one for one in named if one["namespace"] == NAMESPACE]
+
+
 def pid_of(actor: Any) -> int:
     """The process of one of the control plane's actors."""
     return int(ray.get(actor.__ray_call__.remote(_pid), timeout=30))
@@ -170,68 +196,3 @@ def stopped(pid: int) -> Iterator[None]:
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-
-
-_REMOTE = """
-import json, sys
-from checkmaite_core import configure_job_backend
-options = json.loads(sys.argv[1])
-backend = configure_job_backend("ray", **options)
-from ray import cloudpickle
-from checkmaite_ray import joining
-answer = joining.answer
-def told(*arguments):
-    print("asked", flush=True)
-    return answer(*arguments)
-joining.answer = told
-for line in sys.stdin:
-    with open(line.strip(), "rb") as file:
-        work, resources = cloudpickle.load(file)
-    print("ready", flush=True)
-    print(backend.submit(work, resources=resources).job_id, flush=True)
-"""
-
-
-class Remote:
-    """Another client, in a process that can be killed.
-
-    Args:
-        options: Of its backend.
-        folder: For what it is to submit.
-    """
-
-    def __init__(self, options: str, folder: Path) -> None:
-        self._folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _REMOTE, options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(folder / "client.log").open("wb"),
-            text=True,
-        )
-
-    def ask(self, work: Any, resources: Any) -> None:
-        """Have it submit work; returns once the call is on its way."""
-        file = self._folder / "work.pickle"
-        file.write_bytes(cloudpickle.dumps((work, resources)))
-        assert self.process.stdin
-        self.process.stdin.write(f"{file}\n")
-        self.process.stdin.flush()
-        assert self._line() == "ready"
-        assert self._line() == "asked"
-
-    def submit(self, work: Any, resources: Any) -> str:
-        """Have it submit work; returns the job's id."""
-        self.ask(work, resources)
-        return self._line()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self.process.kill()
-        self.process.communicate()
-
-    def _line(self) -> str:
-        assert self.process.stdout
-        line = self.process.stdout.readline().strip()
-        assert line, (self._folder / "client.log").read_text()
-        return line

@@ -111,7 +111,7 @@ class Reign:
         await self._restore_overlays([record for record in records if not record.ended])
         self._commit(self.directory.reign(same_cluster=same_cluster, now=time.time()))
         if same_cluster:
-            await self.roster.find()
+            await self.roster.find(self.directory.awaited)
             for slot, incarnation in sorted({(r.slot, r.incarnation) for r in records if r.slot and not r.ended}):
                 if not self.roster.has(slot, incarnation):
                     self._on_down(slot, incarnation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,8 +80,12 @@ class Roster:
         self._stopped = False
         self._work = Background(on_error)
 
-    async def find(self) -> None:
-        """Take over the controllers that there are, once they have answered."""
+    async def find(self, awaited: Collection[tuple[str, str]]) -> None:
+        """Take over the controllers that there are, once they have answered.
+
+        Args:
+            awaited: Slots and incarnations that were given jobs. Of two in one slot, only such a one is kept.
+        """
         loop = asyncio.get_running_loop()
         prefix = controller_prefix(self._scope)
         named = await loop.run_in_executor(None, ray.util.list_named_actors, True)
@@ -94,8 +98,14 @@ class Roster:
             except ValueError:
                 continue  # it has gone since
             member = _Member(slot, incarnation, handle)
+            if slot in self._members:
+                other = self._members[slot]
+                if (slot, incarnation) not in awaited:
+                    other, member = member, other
+                other.handle.stop.remote(self._epoch)
             self._members[slot] = member
-            await self._attend(member)
+        # All are known before the first answers, for that has empty slots filled.
+        await asyncio.gather(*(self._attend(member) for member in list(self._members.values())))
 
     def ensure(self) -> None:
         """There is work: have every slot filled."""
