@@ -29,6 +29,11 @@ __all__ = ["Controller"]
 
 _FORCE_AGAIN = 1.0
 """Seconds after which a forced cancel is repeated: Ray loses one that meets the task on its way to the worker."""
+_CROWD = 8
+"""Running tasks from which on jobs wait for each other anyway, and are told of together."""
+_LINGER = 0.02
+"""Seconds that is done for. Each message costs a call and an append; measured under load, on two cores, jobs then take a
+third of the control plane's time that they take when each is told of at once."""
 _LAST_WORDS = 2.0
 """Seconds that a controller which is to stop gives Ray to end its tasks."""
 
@@ -105,6 +110,8 @@ class Controller:
         outbox = self._outbox
         outbox.heard(heard)
         await outbox.arrived.wait()
+        if len(self._tasks) > _CROWD:
+            await asyncio.sleep(_LINGER)
         return {"number": outbox.number, "messages": [message for _, message in outbox.told]}
 
     async def launch(self, epoch: int, items: list[Item]) -> None:
