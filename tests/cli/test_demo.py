@@ -153,6 +153,21 @@ def test_without_a_registry_it_runs_as_well_and_speaks_of_no_jobs(run: Run, tmp_
     assert not (tmp_path / "checkmaite-demo" / "jobs").exists()
 
 
+def test_killed_without_warning_the_next_one_goes_on_where_it_was(
+    start: Callable[..., Any], run: Run, tmp_path: Path
+) -> None:
+    killed = start("demo", "--quick", folder=tmp_path, terminal=False)
+    killed.wait_for(r"[0-5] finished, [12] running")
+    killed.process.kill()
+    killed.finish()
+    again = run("demo", "--quick", folder=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert re.search(
+        r"^\d of them had been submitted before, and were taken up as they stood.", again.stdout, re.MULTILINE
+    )
+    assert "7 results, from 7 runs so far" in again.stdout
+
+
 @pytest.mark.parametrize("place", ["/proc", "/dev/null"])
 def test_a_place_that_cannot_hold_the_store_is_known_before_ray_starts(run: Run, tmp_path: Path, place: str) -> None:
     result = run("demo", "--store", f"{place}/results", folder=tmp_path)

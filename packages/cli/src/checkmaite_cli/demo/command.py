@@ -87,7 +87,8 @@ class _Demo:
         self._jobs: list[Job] = []
         self._command = own_command()
         self._location = as_typed(uri)
-        self._options = {"idempotency_scope": SCOPE} if kind == "ray" else {}
+        # A demo that was killed took its cluster along: the next one goes on where it was.
+        self._options = {"idempotency_scope": SCOPE, "on_cluster_loss": "resubmit"} if kind == "ray" else {}
 
     def run(self, quick: bool, force: bool) -> int:
         started = time.monotonic()
@@ -137,9 +138,12 @@ class _Demo:
                     return
                 now = census(self._jobs)
         took(self._console, f"{now.finished} jobs finished", started)
-        self._tell_reused()
+        self._tell_shared()
 
-    def _tell_reused(self) -> None:
+    def _tell_shared(self) -> None:
+        adopted = [job for job in self._jobs if job.origin is JobOrigin.ADOPTED]
+        if adopted:
+            self._console.print(f"{len(adopted)} of them had been submitted before, and were taken up as they stood.")
         reused = [job for job in self._jobs if job.origin is JobOrigin.REUSED]
         if reused:
             first = min(job.created_at for job in reused)
@@ -156,12 +160,10 @@ class _Demo:
             f"\nStopping: {len(now.running)} running and {now.pending} pending jobs are being cancelled. "
             "Ctrl-C again leaves at once."
         )
-        # What somebody else has submitted, and this demo only adopted, is not ours to stop.
-        ours = [job for job in self._jobs if job.origin is JobOrigin.STARTED]
-        for job in ours:
+        for job in self._jobs:
             job.cancel()
         deadline = time.monotonic() + _CANCEL_SECONDS
-        for job in ours:
+        for job in self._jobs:
             if not job.wait(max(0.0, deadline - time.monotonic())).is_terminal:
                 ctrl_c.leave()
         backend.shutdown()
