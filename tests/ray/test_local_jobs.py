@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import pytest
+from ray_clients import client
 
 from checkmaite_core import JobCancelledError, JobFailedError, JobStatus
 
@@ -39,3 +43,65 @@ def test_a_running_job_can_be_cancelled(local, work, until, tmp_path):
     with pytest.raises(JobCancelledError):
         job.result(timeout=60)
     assert not job.cancel()
+
+
+def test_only_workers_unpickle_the_work(local, work, tmp_path):
+    """The registry and the controllers never have the user's code, so an image of theirs need not."""
+
+    class Telltale:
+        def __init__(self, file):
+            self.file = file
+
+        def __call__(self):
+            return "done"
+
+        def __setstate__(self, state):
+            self.__dict__.update(state)
+            with open(self.file, "a") as file:
+                file.write(f"{os.getpid()}\n")
+
+    file = tmp_path / "unpickled"
+    local.submit(work(Telltale(str(file)), "telltale")).result(timeout=60)
+    assert len(file.read_text().splitlines()) == 1
+
+
+SECOND = """
+import json, sys
+from checkmaite_core import configure_job_backend, get_job, list_jobs, shutdown_job_backend
+configure_job_backend("ray", address="local", idempotency_scope="shared", analytics_store=json.loads(sys.argv[1]))
+job = get_job(sys.argv[2])
+print("FOUND", job.result(timeout=60).event_id, job.name, len(list_jobs(name=job.name)))
+shutdown_job_backend()
+"""
+
+
+def test_another_process_that_asks_for_a_local_ray_joins_the_one_of_the_scope(local, work, store):
+    job = local.submit(work(lambda: "here", "here"), name="found by another process")
+    process = client(SECOND, json.dumps(store), job.job_id)
+    said, _ = process.communicate(timeout=100)
+    assert f"FOUND {job.job_id} found by another process 1" in said
+
+
+def test_equal_work_is_run_once_and_the_handle_says_what_it_was_given(local, work, tmp_path, until):
+    begun, go = tmp_path / "begun", tmp_path / "go"
+
+    def slow():
+        with begun.open("a") as file:
+            file.write("x")
+        while not go.exists():
+            pass
+
+    capability = work(slow, "equal")
+    first = local.submit(capability)
+    until(begun.exists, "the job begins")
+    second = local.submit(capability)
+    assert (second.job_id, first.origin, second.origin) == (first.job_id, "started", "adopted")
+    assert "adopted" in repr(second)
+    go.touch()
+    assert first.result(timeout=60) == second.result(timeout=60)
+    third = local.submit(capability)
+    assert (third.origin, third.status) == ("reused", JobStatus.COMPLETED)
+    fourth = local.submit(capability, force=True)
+    assert fourth.job_id != first.job_id
+    fourth.result(timeout=60)
+    assert begun.read_text() == "xx"
