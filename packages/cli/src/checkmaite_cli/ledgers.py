@@ -39,7 +39,7 @@ def opened_ledger(store: str | None, ledger: str | None, scope: str | None) -> J
         )
     folder = local_folder(given)
     uri = given if folder is None else str(folder)
-    there = scopes(uri) if folder is None or folder.is_dir() else []
+    there = scopes(uri)
     if not there:
         raise ObjectNotFoundError(
             f"there is no ledger of jobs at {uri}.",
