@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 import uuid
@@ -12,7 +11,15 @@ from typing import Any
 
 import pytest
 import ray
-from no_op import ARGUMENTS, NoOp, bare_and_durable, durable_put, milliseconds
+from no_op import (
+    ARGUMENTS,
+    NoOp,
+    bare_and_durable,
+    durable_put,
+    milliseconds,
+    one_after_the_other,
+    show,
+)
 
 from checkmaite_core import JobBackend, JobStatus, Work, configure_job_backend
 from checkmaite_ray.protocol import NAMESPACE, controller_prefix, registry_name
@@ -23,6 +30,7 @@ SCOPE = "bench"
 ROUNDS = 200
 CURVE = (100, 1_000, 10_000)
 ONE_BY_ONE = 300
+WAITING = 1_000
 
 
 @ray.remote(num_cpus=0)
@@ -46,7 +54,8 @@ def backend(folder: Path) -> Iterator[JobBackend]:
     ray.cloudpickle.register_pickle_by_value(__import__("no_op"))
     store = {"backend": "parquet", "uri": str(folder / "store")}
     with configure_job_backend("ray", analytics_store=store, address="local", idempotency_scope=SCOPE) as backend:
-        warm = backend.submit_all([Work(capability=NoOp())] * 50, force=True)  # every worker has its imports and its store open
+        # So that every worker has its imports and its store open.
+        warm = backend.submit_all([Work(capability=NoOp())] * 50, force=True)
         assert {job.wait(120) for job in warm} == {JobStatus.COMPLETED}
         yield backend
 
@@ -72,35 +81,34 @@ def test_latencies(benchmark: Any, backend: JobBackend, folder: Path) -> None:
     ray.get(floor.echo.remote(b""))
     calls: list[float] = []
     syncs: list[float] = []
-    ends: list[float] = []
 
     def floors() -> None:
         calls.append(milliseconds(lambda: ray.get(floor.echo.remote(b"x" * 2000))))
         syncs.append(milliseconds(lambda: durable_put(folder)))
 
-    jobs: list[Any] = []
-
-    def submit() -> None:
-        jobs.append(backend.submit(NoOp(), force=True))
-
-    def settle() -> None:
-        if jobs:
-            job = jobs[-1]
-            job.result(60)
-            answered = time.time()
-            ends.append((answered - job.view().finished_at.timestamp()) * 1e3)
-        floors()
-
-    benchmark.pedantic(submit, setup=settle, rounds=ROUNDS, warmup_rounds=10)
-    times = sorted(one * 1e3 for one in benchmark.stats.stats.data)
+    submits, ends = one_after_the_other(backend, ROUNDS, floors)
+    benchmark.pedantic(lambda: backend.submit(NoOp(), force=True).result(60), rounds=20)
     print(f"\n\nray, local, {ROUNDS} jobs one after the other (ms: median / 95th / worst)")
-    for what, values in (
-        ("submit, durably accepted (target 8)", times),
-        ("worker's end to client's answer (target 8)", sorted(ends)),
-        ("floor: one actor call", sorted(calls)),
-        ("floor: durable put (2 fsyncs)", sorted(syncs)),
-    ):
-        print(f"  {what:<46}{statistics.median(values):7.2f}{values[int(len(values) * 0.95)]:8.2f}{values[-1]:8.2f}")
+    show("submit, durably accepted (target 8)", submits)
+    show("worker's end to client's answer (target 8)", ends)
+    show("floor: one actor call", calls)
+    show("floor: durable put (2 fsyncs)", syncs)
+
+
+def test_beside_a_thousand_that_wait(benchmark: Any, backend: JobBackend) -> None:
+    registry = ray.get_actor(registry_name(SCOPE), NAMESPACE)
+    before, _ = one_after_the_other(backend, 50)
+    memory = control_plane()["registry"]
+    ray.get([registry.follow.remote(f"waits-{number}", []) for number in range(WAITING)])
+    parked = [registry.watch.remote(f"waits-{number}", 0) for number in range(WAITING)]
+    after, _ = one_after_the_other(backend, 50)
+    grown = control_plane()["registry"] - memory
+    benchmark.pedantic(lambda: backend.submit(NoOp(), force=True).result(60), rounds=10)
+    ray.get([registry.leave.remote(f"waits-{number}") for number in range(WAITING)])
+    ray.get(parked)
+    print(f"\n\nray, beside {WAITING} clients that wait: {grown * 1e3 / WAITING:.1f} KB each in the registry (ms)")
+    show("submit without them", before)
+    show("submit beside them", after)
 
 
 @pytest.mark.parametrize("count", CURVE)

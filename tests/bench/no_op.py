@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import ray
 
+from checkmaite_core import JobBackend
 from checkmaite_core.naming import compute_run_uid
 
 ARGUMENTS = ("o" * 1500, b"p" * 500)
@@ -67,3 +69,28 @@ def milliseconds(function: Callable[[], object]) -> float:
     begun = time.perf_counter()
     function()
     return (time.perf_counter() - begun) * 1e3
+
+
+def one_after_the_other(
+    backend: JobBackend, rounds: int, between: Callable[[], object] = lambda: None
+) -> tuple[list[float], list[float]]:
+    """Submit and await jobs: what each submission took, and the time from a worker's end to the answer here (ms)."""
+    submits: list[float] = []
+    ends: list[float] = []
+    for _ in range(rounds):
+        between()
+        begun = time.perf_counter()
+        job = backend.submit(NoOp(), force=True)
+        submits.append((time.perf_counter() - begun) * 1e3)
+        job.result(60)
+        finished = job.view().finished_at
+        assert finished is not None
+        ends.append((time.time() - finished.timestamp()) * 1e3)
+    return submits, ends
+
+
+def show(what: str, values: list[float]) -> None:
+    """Print the median, the 95th of a hundred, and the worst."""
+    ordered = sorted(values)
+    worst, high = ordered[-1], ordered[int(len(ordered) * 0.95)]
+    print(f"  {what:<46}{statistics.median(ordered):7.2f}{high:8.2f}{worst:8.2f}")
