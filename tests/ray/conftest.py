@@ -79,3 +79,12 @@ def client(code: str, *arguments: str, environment: dict[str, str] | None = None
         text=True,
         cwd=Path(__file__).parent,
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to the soak what a class of standard tests does not name as ``quick``, where it names any."""
+    for item in items:
+        quick = getattr(getattr(item, "cls", None), "quick", None)
+        if quick is not None and getattr(item, "originalname", None) not in quick:
+            item.add_marker(pytest.mark.soak)
