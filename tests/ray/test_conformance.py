@@ -20,6 +20,8 @@ class TestRay(JobBackendSuite):
         isolates_jobs=True,
         checks_resources=True,
         slots=2,
+        bounds_queue=True,
+        retries_exceptions=True,
     )
 
     @pytest.fixture(scope="class")
@@ -32,6 +34,11 @@ class TestRay(JobBackendSuite):
             "cancel_grace_seconds": 1.0,
             "idempotency_scope": "conformance",
         }
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def small_queue(cls, options):
+        return {**options, "idempotency_scope": "small-queue", "registry": {"max_unfinished": 2}}
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -17,9 +17,19 @@ from checkmaite_ledger.directory import Change
 from checkmaite_ledger.events import Accepted, Ended
 from checkmaite_ledger.records import JobRecord
 from checkmaite_ledger.settings import LedgerSettings
-from checkmaite_storage import CommitLog, Contents, Epoch, LogWriter, ObjectStore
+from checkmaite_storage import CommitLog, Contents, Epoch, LogWriter, ObjectStore, open_object_store
 
-__all__ = ["LedgerWriter", "latest_epoch"]
+__all__ = ["LedgerWriter", "latest_epoch", "open_ledger"]
+
+
+def open_ledger(uri: str, storage_options: Mapping[str, Any] | None = None) -> ObjectStore:
+    """Where the ledgers of a location lie; nothing is created.
+
+    Raises:
+        PluginError: What opens such a location is not installed.
+        ConfigurationError: It is no location, or an option is unknown.
+    """
+    return open_object_store(uri, storage_options)
 
 
 def latest_epoch(objects: ObjectStore, scope: str) -> Epoch | None:

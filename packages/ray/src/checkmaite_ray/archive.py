@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from checkmaite_core.errors import ObjectExistsError
 from checkmaite_ray.overlay import package_bytes, put_package
-from checkmaite_storage import ObjectStore
+
+if TYPE_CHECKING:
+    from checkmaite_storage import ObjectStore
 
 __all__ = ["PackageArchive"]
 

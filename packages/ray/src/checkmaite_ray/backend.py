@@ -29,7 +29,7 @@ from checkmaite_core.errors import (
     JobNotFoundError,
     ScopeSealedError,
 )
-from checkmaite_core.identity import run_key
+from checkmaite_core.identity import run_keys
 from checkmaite_core.job import Job, JobOrigin, JobPage, JobStatus
 from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
 from checkmaite_core.submission import Submission
@@ -137,7 +137,8 @@ class RayBackend(JobBackend):
 
     def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
         self._warn()
-        items = [self._item(submission) for submission in submissions]
+        keys = run_keys(submissions, overlay=self._overlay)
+        items = [self._item(submission, key) for submission, key in zip(submissions, keys, strict=True)]
         deadline = None if queue_timeout is None else time.monotonic() + queue_timeout
         while True:
             with self._asked("submit", self._session, self._client, items) as answer:
@@ -149,11 +150,11 @@ class RayBackend(JobBackend):
             retry_after = answer["retry_after"]
             pause = retry_after if deadline is None else min(retry_after, deadline - time.monotonic())
             if pause <= 0:
-                raise _too_much(len(items), retry_after)
+                raise _too_much(len(items), *answer["full"], retry_after)
             time.sleep(pause)  # as the registry has asked
 
-    def _item(self, submission: Submission) -> tuple[dict[str, Any], bytes]:
-        self._nodes.check(f"{submission.of_which}job {submission.name!r}", submission.resources)
+    def _item(self, submission: Submission, key: str | None) -> tuple[dict[str, Any], bytes]:
+        self._nodes.check(submission.name, submission.resources, submission.of_which)
         payload = submission.pickle(cloudpickle.dumps)
         order = submission.order
         bare = order.store.model_copy(update={"storage_options": {}})
@@ -163,7 +164,7 @@ class RayBackend(JobBackend):
             "job_id": order.job_id,
             "name": submission.name,
             "capability_id": order.capability_id,
-            "run_key": run_key(submission, overlay=self._overlay),
+            "run_key": key,
             "client": self._client,
             "submitted_at": submission.submitted_at.timestamp(),
             "shape": _digest(shape),
@@ -370,9 +371,10 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _too_much(count: int, retry_after: float) -> BackpressureError:
+def _too_much(count: int, unfinished: int, limit: int, retry_after: float) -> BackpressureError:
     return BackpressureError(
-        f"the registry has as many unfinished jobs as it takes; there is no room for {count} more.",
+        f"{unfinished} jobs of the scope have not ended, of the {limit} that may be unfinished at a time, so there is no "
+        f"room for {count} more.",
         hint=f"Try again in {retry_after:g} s, or have submit wait: queue_timeout=SECONDS.",
         retry_after=retry_after,
     )

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from checkmaite_core.errors import EpochTakenError, ScopeInUseError
 from checkmaite_ledger.writer import LedgerWriter, latest_epoch
 from checkmaite_ray.identity import is_gone
-from checkmaite_ray.settings import LedgerConfig
-from checkmaite_storage import ObjectStore, open_object_store
 
-__all__ = ["claim", "open_ledger"]
+if TYPE_CHECKING:
+    from checkmaite_storage import ObjectStore
 
-
-def open_ledger(config: LedgerConfig) -> ObjectStore:
-    """Where a ledger lies."""
-    return open_object_store(config.uri, config.storage_options)
+__all__ = ["claim"]
 
 
 def claim(objects: ObjectStore, scope: str, who: Mapping[str, Any], takeover: bool) -> tuple[LedgerWriter, bool]:

@@ -11,7 +11,7 @@ import ray
 
 from checkmaite_core.errors import ClusterError, ClusterUnreachableError, ConfigurationError, ProtocolMismatchError
 from checkmaite_core.store import AnalyticsStoreConfig
-from checkmaite_ledger.writer import latest_epoch
+from checkmaite_ledger.writer import latest_epoch, open_ledger
 from checkmaite_ray._machine import process_stamp
 from checkmaite_ray.identity import local_cluster_of, placement, token_file_of
 from checkmaite_ray.protocol import NAMESPACE, PROTOCOL, raise_problem, registry_name
@@ -21,7 +21,6 @@ from checkmaite_ray_simple import connection
 from checkmaite_ray_simple.connection import Connection
 from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.settings import RaySimpleOptions
-from checkmaite_storage import open_object_store
 
 __all__ = ["RegistryGoneError", "answer", "connect", "join", "leave"]
 
@@ -49,7 +48,7 @@ def connect(options: RayOptions, ledger: LedgerConfig) -> Connection:
     )
     token_file = ""
     if options.address == "local":
-        latest = latest_epoch(open_object_store(ledger.uri, ledger.storage_options), options.idempotency_scope)
+        latest = latest_epoch(open_ledger(ledger.uri, ledger.storage_options), options.idempotency_scope)
         if latest is not None and latest.who.get("creator") != process_stamp(os.getpid()):
             address = local_cluster_of(latest.who)
             if address is not None:

@@ -14,8 +14,9 @@ import ray
 
 from checkmaite_core.errors import CheckmaiteError, ClusterError, ScopeInUseError, ScopeSealedError, SealedError
 from checkmaite_ledger.listing import page_of
+from checkmaite_ledger.writer import open_ledger
 from checkmaite_ray.archive import PackageArchive
-from checkmaite_ray.claiming import claim, open_ledger
+from checkmaite_ray.claiming import claim
 from checkmaite_ray.identity import cluster_identity
 from checkmaite_ray.protocol import PROTOCOL, problem
 from checkmaite_ray.reign import Reign
@@ -96,10 +97,14 @@ class Registry:
     async def submit(self, session: str, client: str, items: list[tuple[dict[str, Any], bytes]]) -> dict[str, Any]:
         """Accept work, all of it or none (see :meth:`Reign.submit`)."""
         try:
-            answers = await (await self._serving()).submit(session, client, items)
+            reign = await self._serving()
+            answers = await reign.submit(session, client, items)
         except CheckmaiteError as error:
             return {"problem": problem(self._explained(error))}
-        return {"retry_after": answers} if isinstance(answers, float) else {"answers": answers}
+        if isinstance(answers, float):
+            full = (reign.directory.unfinished, self._settings.max_unfinished)
+            return {"retry_after": answers, "full": full}
+        return {"answers": answers}
 
     async def cancel(self, client: str, job_ids: list[str]) -> dict[str, Any]:
         """Ask for jobs to be stopped."""
@@ -193,7 +198,9 @@ class Registry:
         try:
             identity = await loop.run_in_executor(None, cluster_identity)
             who = {**identity.as_json(), "registry": self._incarnation, "pid": os.getpid(), "at": time.time()}
-            objects = await loop.run_in_executor(None, open_ledger, self._ledger_config)
+            objects = await loop.run_in_executor(
+                None, open_ledger, self._ledger_config.uri, self._ledger_config.storage_options
+            )
             ledger, same = await loop.run_in_executor(None, claim, objects, self._scope, who, self._takeover)
             archive = PackageArchive(objects, self._scope, ledger.epoch.number)
         except Exception as error:  # the ledger cannot be read or claimed: said to clients, and tried again

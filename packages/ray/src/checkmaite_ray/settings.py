@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from checkmaite_core.retrying import ExceptionName
 from checkmaite_ledger import Policy
 
 __all__ = ["LedgerConfig", "RayOptions", "RegistrySettings"]
@@ -96,7 +97,7 @@ class RayOptions(BaseModel):
     ledger: LedgerConfig | None = None
     max_retries: _Count = 2
     oom_retries: _Count = 1
-    retry_exceptions: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    retry_exceptions: tuple[ExceptionName, ...] = ()
     exception_retries: _Count = 2
     cancel_grace_seconds: _Seconds = 5.0
     on_cluster_loss: Literal["fail", "resubmit"] = "fail"
