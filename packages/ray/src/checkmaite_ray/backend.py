@@ -150,7 +150,7 @@ class RayBackend(JobBackend):
             retry_after = answer["retry_after"]
             pause = retry_after if deadline is None else min(retry_after, deadline - time.monotonic())
             if pause <= 0:
-                raise _too_much(len(items), *answer["full"], retry_after)
+                raise _too_much(len(items), answer["unfinished"], answer["limit"], retry_after)
             time.sleep(pause)  # as the registry has asked
 
     def _item(self, submission: Submission, key: str | None) -> tuple[dict[str, Any], bytes]:
@@ -373,8 +373,8 @@ def _digest(text: str) -> str:
 
 def _too_much(count: int, unfinished: int, limit: int, retry_after: float) -> BackpressureError:
     return BackpressureError(
-        f"{unfinished} jobs of the scope have not ended, of the {limit} that may be unfinished at a time, so there is no "
-        f"room for {count} more.",
+        f"{unfinished} jobs of the scope have not ended, of the {limit} that may be unfinished, so there is no room "
+        f"for {count} more.",
         hint=f"Try again in {retry_after:g} s, or have submit wait: queue_timeout=SECONDS.",
         retry_after=retry_after,
     )

@@ -102,8 +102,8 @@ class Registry:
         except CheckmaiteError as error:
             return {"problem": problem(self._explained(error))}
         if isinstance(answers, float):
-            full = (reign.directory.unfinished, self._settings.max_unfinished)
-            return {"retry_after": answers, "full": full}
+            unfinished, limit = reign.directory.unfinished, self._settings.max_unfinished
+            return {"retry_after": answers, "unfinished": unfinished, "limit": limit}
         return {"answers": answers}
 
     async def cancel(self, client: str, job_ids: list[str]) -> dict[str, Any]:
