@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
 import code_pages
 import pytest
+from pydantic import BaseModel
 
 from checkmaite_core import AnalyticsStoreConfig, CheckmaiteError
 from checkmaite_core.backend import load_backend_plugin, parse_options
-from checkmaite_ray import RayOptions
+from checkmaite_ray import RayOptions, RegistrySettings
 
 LOCAL = """\
 configure_job_backend(
@@ -117,3 +119,11 @@ def test_the_local_call_works_as_it_is_copied(tmp_path: Path) -> None:
     result = code_pages.run_page(page, tmp_path, "local.md")
     assert result.returncode == 0, result.stdout
     assert (tmp_path / "work" / "analytics_store" / "jobs" / "local-dev" / "epochs").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("document", "settings"), [("packages/ray/README.md", RayOptions), ("docs/operating-jobs.md", RegistrySettings)]
+)
+def test_the_tables_of_options_are_complete(document: str, settings: type[BaseModel]) -> None:
+    text = (code_pages.ROOT / document).read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)) - {"local"} == set(settings.model_fields)
