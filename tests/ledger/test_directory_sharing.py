@@ -158,3 +158,24 @@ def test_events_give_back_the_records_they_led_to(directory: Directory) -> None:
 def test_an_event_of_a_job_that_was_never_accepted_is_refused() -> None:
     with pytest.raises(ValueError, match="job a, which was never accepted"):
         Directory().apply(Adopted("a", 1.0, "c", "r"))
+
+
+def test_work_that_waits_to_be_settled_is_not_given_to_anyone(directory: Directory) -> None:
+    run(directory, request("a", run_key="k"))
+    directory.attempt_ended("a", 1, AttemptEnd(failure=FAILURE), now=2.0)
+    assert submit(directory, request("b", run_key="k"))[1] == [("b", JobOrigin.STARTED)]
+
+
+def test_work_that_turns_out_to_have_committed_before_it_was_lost_is_reused(directory: Directory) -> None:
+    run(directory, request("a", run_key="k"))
+    directory.attempt_ended("a", 1, AttemptEnd(failure=FAILURE), now=2.0)
+    directory.settled("a", COMPLETED, now=3.0)
+    assert submit(directory, request("b", run_key="k"))[1] == [("a", JobOrigin.REUSED)]
+
+
+def test_after_the_loss_of_a_cluster_equal_work_is_not_given_what_was_lost_with_it(directory: Directory) -> None:
+    run(directory, request("a", run_key="k"))
+    successor = Directory()
+    successor.restore(directory.jobs.values())
+    successor.reign(same_cluster=False, now=2.0)
+    assert submit(successor, request("b", run_key="k"))[1] == [("b", JobOrigin.STARTED)]

@@ -29,14 +29,14 @@ def payloads(objects: LocalObjectStore) -> list[str]:
 
 def test_a_successor_has_every_job_as_it_was_and_knows_who_came_before(objects: LocalObjectStore) -> None:
     jobs, writer = Jobs(), claim(objects)
-    assert (writer.records, writer.previous) == ([], None)
+    assert (writer.records, writer.deciding) == ([], None)
     writer.append([jobs.accept("a"), jobs.accept("b"), jobs.accept("c", stored=False)], {"a": b"A", "b": LARGE})
     writer.append([jobs.start("a"), jobs.start("b"), jobs.adopt("a")], {})
     writer.append([jobs.begin("a"), jobs.complete("a"), jobs.cancel("b"), jobs.start("b", cause="lost")], {})
     successor = claim(objects, after=1)
     assert successor.records == jobs.listed
-    assert successor.previous is not None
-    assert (successor.epoch.number, successor.previous.who) == (2, WHO)
+    assert successor.deciding is not None
+    assert (successor.epoch.number, successor.deciding.who) == (2, WHO)
     assert latest_epoch(objects, "here") == successor.epoch
     with pytest.raises(PayloadError, match="has ended"):
         successor.submission("a")

@@ -75,7 +75,7 @@ class Index:
             self._leave(before, old)
             self._enter(after, record)
             self.unfinished -= after is Stage.ENDED
-        if after is Stage.ENDED or record.cancel_requested_at != old.cancel_requested_at:
+        if after in (Stage.SETTLING, Stage.ENDED) or record.cancel_requested_at != old.cancel_requested_at:
             self.keys.update(record)
 
     def out_at(self, slot: str) -> Collection[JobRecord]:

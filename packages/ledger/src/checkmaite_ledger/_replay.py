@@ -21,6 +21,7 @@ class State:
         records: In the order of acceptance.
         places: By job id.
         events: How many were applied since the snapshot.
+        deciding: The last epoch that appended an event; 0 if none has.
         uri: Where the ledger lies.
     """
 
@@ -29,6 +30,7 @@ class State:
         self.records: list[JobRecord] = []
         self.places: dict[str, Location] = {}
         self.events = 0
+        self.deciding = 0
         self._positions: dict[str, int] = {}
 
     @classmethod
@@ -38,6 +40,7 @@ class State:
         if contents.snapshot is not None:
             state.records, state.places = decode_snapshot(contents.snapshot, f"{uri}/snapshots")
             state._positions = {record.job_id: number for number, record in enumerate(state.records)}
+        state.deciding = contents.snapshot_epoch  # it had appended something, or would have had nothing to write
         for batch in contents.batches:
             state.apply(batch)
         return state
@@ -61,6 +64,7 @@ class State:
         uri = f"{self.uri}/log/{batch.number:016}"
         events, places = decode_batch(batch, uri)
         self.events += len(events)
+        self.deciding = batch.epoch if events else self.deciding
         self.places |= places
         for event in events:
             position = self._positions.get(event.job_id)

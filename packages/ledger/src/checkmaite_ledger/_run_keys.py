@@ -12,10 +12,13 @@ __all__ = ["RunKeys", "may_hold"]
 
 
 def may_hold(record: JobRecord) -> bool:
-    """Whether equal work may be given this job: it completed, or it is under way and nobody asked for it to stop."""
+    """Whether equal work may be given this job: it completed, or it is under way and can still do so.
+
+    One that waits to be settled has failed, unless it turns out to have committed before that.
+    """
     if record.ended:
         return record.status is JobStatus.COMPLETED
-    return record.cancel_requested_at is None
+    return record.cancel_requested_at is None and not record.failure
 
 
 class RunKeys:

@@ -50,7 +50,8 @@ class LedgerWriter:
     Attributes:
         uri: Where the ledger lies.
         epoch: Which incarnation this is.
-        previous: The incarnation before; None for the first.
+        deciding: The last incarnation that appended an event, None if none has: whoever claimed since has done nothing
+            of what a change of cluster asks for.
         records: All jobs as they were when this incarnation began, in the order of acceptance.
     """
 
@@ -60,7 +61,6 @@ class LedgerWriter:
         prefix = prefix_of(scope)
         self.uri = f"{objects.uri}/{prefix.rstrip('/')}"
         self.epoch = writer.epoch
-        self.previous = log.epoch(self.epoch.number - 1) if self.epoch.number > 1 else None
         self._settings = settings
         self._log = log
         self._writer = writer
@@ -71,7 +71,9 @@ class LedgerWriter:
         self._places: dict[str, Location] = {}
         self._jobs = 0
         self._snapshot_size = 0
-        self.records: list[JobRecord] = self._restore(writer.contents)
+        state = self._restore(writer.contents)
+        self.records: list[JobRecord] = state.records
+        self.deciding = log.epoch(state.deciding) if state.deciding else None
         writer.contents = Contents()
 
     @classmethod
@@ -157,7 +159,7 @@ class LedgerWriter:
             SealedError: A later incarnation has the scope.
             StorageError: The store fails still; try again.
         """
-        return self._restore(self._writer.recover(without_submissions))
+        return self._restore(self._writer.recover(without_submissions)).records
 
     def submission(self, job_id: str) -> bytes:
         """What a start of an unfinished job needs, as it was given to :meth:`append`.
@@ -230,7 +232,7 @@ class LedgerWriter:
                 large[job_id] = data
         return small, large
 
-    def _restore(self, contents: Contents) -> list[JobRecord]:
+    def _restore(self, contents: Contents) -> State:
         state = State.of(self.uri, contents)
         with self._lock:
             self._places = state.places
@@ -238,4 +240,4 @@ class LedgerWriter:
             self._since = deque([(contents.next_number - 1, state.events, 0)])
             self._snapshot_size = len(contents.snapshot or b"")
         self._own.restore(state.places)
-        return state.records
+        return state

@@ -28,7 +28,7 @@ def claim(objects: ObjectStore, scope: str, who: Mapping[str, Any], takeover: bo
         takeover: Take it from a cluster that may be alive.
 
     Returns:
-        The ledger, and whether the epoch before was of this cluster.
+        The ledger, and whether the last registry that decided anything was of this cluster.
 
     Raises:
         ScopeInUseError: Another cluster serves the scope, or may do so.
@@ -49,4 +49,6 @@ def claim(objects: ObjectStore, scope: str, who: Mapping[str, Any], takeover: bo
             writer = LedgerWriter.claim(objects, scope, who, after=0 if latest is None else latest.number)
         except EpochTakenError:
             continue  # another registry was quicker: look at who that is
-        return writer, same and latest is not None
+        # Not the latest one: it may have died before it had done anything for the jobs of the cluster before.
+        deciding = writer.deciding
+        return writer, deciding is not None and deciding.who.get("cluster_id") == who["cluster_id"]

@@ -303,6 +303,8 @@ class Reign:
             if isinstance(action, Cancel):
                 cancels.append((action.slot, (action.job_id, action.attempt)))
                 continue
+            if not self.directory.wants(action):
+                continue  # its controller has gone since it was decided
             data = self._submissions.at_hand(action.job_id)
             if data is None:
                 self._work.spawn(self._act_later(action))
@@ -321,7 +323,10 @@ class Reign:
         try:
             data = await self._submissions.get(action.job_id)
         except CheckmaiteError as error:
-            self._unreadable(action, error)
+            if self.directory.wants(action):
+                self._unreadable(action, error)
+            return
+        if not self.directory.wants(action):
             return
         if isinstance(action, Launch):
             item = self._item(action, data)

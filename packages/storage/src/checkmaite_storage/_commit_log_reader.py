@@ -26,6 +26,7 @@ class Contents:
     Attributes:
         snapshot: The newest snapshot's state; None if there is none.
         snapshot_number: The last object that it covers; 0 if there is none.
+        snapshot_epoch: The epoch that wrote it; 0 if there is none.
         batches: The objects after it, in order.
         epoch: The epoch in force at the end; 0 for an empty log.
         incarnation: Its incarnation.
@@ -40,6 +41,7 @@ class Contents:
     incarnation: str = ""
     seals: tuple[int, ...] = ()
     next_number: int = 1
+    snapshot_epoch: int = 0
 
 
 class LogReader:
@@ -124,7 +126,9 @@ class LogReader:
         contents = Contents()
         if newest:
             found = self.snapshot(newest)
-            contents = Contents(found.data, newest, (), found.epoch, found.incarnation, found.seals, newest + 1)
+            contents = Contents(
+                found.data, newest, (), found.epoch, found.incarnation, found.seals, newest + 1, found.epoch
+            )
         # Of objects that appear while it is made, a listing may show some and not others; the numbers tell.
         last = max(self.numbers("log"), default=0)
         numbers = range(newest + 1, last + 1)
