@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -108,6 +109,8 @@ class Reign:
         self.directory.restore(records)
         self.published = {record.job_id: record for record in records}
         self._ledger.forget_records()
+        gc.collect()
+        gc.freeze()  # what has been replayed stays: looking through it again and again would hold up every answer
         await self._restore_overlays([record for record in records if not record.ended])
         self._commit(self.directory.reign(same_cluster=same_cluster, now=time.time()))
         if same_cluster:
