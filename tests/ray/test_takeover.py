@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 
@@ -113,6 +114,18 @@ def test_when_a_cluster_is_lost_the_next_shows_its_history_and_ends_its_jobs_as_
             assert len(JobLedger(backend.store_config.uri, name).epochs()) == 2
 
 
+def controllers_in(cluster):
+    """How many of a cluster's processes are controllers."""
+    import psutil
+
+    family = (one for node in cluster._processes for one in psutil.Process(node.pid).children(recursive=True))
+    count = 0
+    for one in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            count += one.cmdline()[:1] == ["ray::Controller"] or one.name().startswith("ray::Controller")
+    return count
+
+
 @pytest.mark.timeout(180)
 def test_of_two_live_clusters_the_second_is_refused_until_it_takes_over_and_then_the_first_stops(
     home, other, connect, scope, remote, tmp_path, until
@@ -122,6 +135,7 @@ def test_of_two_live_clusters_the_second_is_refused_until_it_takes_over_and_then
     job_id = client.submit(traces.work, name="held")
     until(lambda: traces.executions, "it runs")
     waiting.begin("wait", job_id=job_id)
+    until(lambda: controllers_in(other) == 2, "both controllers")
 
     with pytest.raises(ScopeInUseError, match=r"takeover=True") as refused:
         connect(home.address)
@@ -142,6 +156,7 @@ def test_of_two_live_clusters_the_second_is_refused_until_it_takes_over_and_then
     with pytest.raises(RemoteError, match="ScopeSealedError"):
         waiting.answer()
     until(lambda: gone(traces.executions[0]), "the end of what the first had running")
+    until(lambda: not controllers_in(other), "the end of its controllers")
     traces.let_go()
     assert answers_of(backend.store, job_id) == 0
     assert not Traces(tmp_path / "late", "late").executions

@@ -259,7 +259,7 @@ class RayBackend(JobBackend):
     def _follow(self) -> None:
         """Tell a new process of the registry which jobs this client has handles of."""
         self._heard = 0
-        self._then(self._registry.follow.remote(self._session, self._handles.followed()), self._on_followed)
+        self._then(self._registry.follow.remote(self._session, self._handles.followed(), True), self._on_followed)
 
     def _on_followed(self, answer: dict[str, Any] | None, error: BaseException | None) -> None:
         if answer is None:

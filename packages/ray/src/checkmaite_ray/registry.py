@@ -84,7 +84,7 @@ class Registry:
         await asyncio.shield(self._starting)
         if self._reign is None:
             return json.dumps({"protocol": PROTOCOL, "problem": problem(self._why())})
-        self._sessions.follow(given["session"], ())
+        self._sessions.follow(given["session"], (), introduced=True)
         return json.dumps(
             {
                 "protocol": PROTOCOL,
@@ -113,15 +113,19 @@ class Registry:
         except CheckmaiteError as error:
             return {"problem": problem(self._explained(error))}
 
-    async def follow(self, session: str, job_ids: list[str]) -> dict[str, Any]:
-        """Tell a client of these jobs from now on; what they are now, by id, without those that are not known."""
+    async def follow(self, session: str, job_ids: list[str], introduced: bool = False) -> dict[str, Any]:
+        """Tell a client of these jobs from now on; what they are now, by id, without those that are not known.
+
+        ``introduced``: they are all that it waits for, beside what it has named to this very process.
+        """
         try:
             reign = await self._serving()
         except CheckmaiteError as error:
             return {"problem": problem(error)}
         found = {job_id: reign.describe(job_id) for job_id in job_ids}
         known = {job_id: what for job_id, what in found.items() if what is not None}
-        self._sessions.follow(session, [job_id for job_id in known if not reign.published[job_id].ended])
+        unfinished = [job_id for job_id in known if not reign.published[job_id].ended]
+        self._sessions.follow(session, unfinished, introduced=introduced)
         return {"jobs": known}
 
     async def page(self, session: str, filters: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class _Session:
     number: int = 0
     told: list[tuple[int, Any]] = field(default_factory=list)
     follows: set[str] = field(default_factory=set)
+    introduced: bool = False
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     parked: int = 0
     seen: float = field(default_factory=time.monotonic)
@@ -37,9 +38,17 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def follow(self, session_id: str, job_ids: Iterable[str]) -> None:
-        """Tell a client of changes of these jobs from now on; the session is made if it is new."""
+    def follow(self, session_id: str, job_ids: Iterable[str], *, introduced: bool = False) -> None:
+        """Tell a client of changes of these jobs from now on; the session is made if it is new.
+
+        Args:
+            session_id: The client.
+            job_ids: The jobs.
+            introduced: These, and those named before, are all that it waits for. Until it has said so it cannot wait
+                here: after a restart its other calls may come before it knows that it has to name its jobs again.
+        """
         session = self._sessions.setdefault(session_id, _Session())
+        session.introduced = session.introduced or introduced
         for job_id in job_ids:
             session.follows.add(job_id)
             self._followers.setdefault(job_id, set()).add(session_id)
@@ -69,7 +78,7 @@ class Sessions:
     async def watch(self, session_id: str, heard: int) -> dict[str, Any]:
         """Wait for news; ``heard`` is the number of the last message that need not be told again."""
         session = self._sessions.get(session_id)
-        if session is None:
+        if session is None or not session.introduced:
             return {"unknown": True}
         session.told = [one for one in session.told if one[0] > heard]
         if not session.told:

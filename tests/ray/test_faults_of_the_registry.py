@@ -1,0 +1,94 @@
+"""A registry that dies at the worst moment, and how soon the next one answers."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import ray
+import ray_faults
+from ray import cloudpickle
+from ray_faults import Traces, answers_of, end_scope, pid_of, registry_of
+
+from checkmaite_core import JobOrigin, JobStatus
+
+RECOVERY = 8.0
+"""Seconds after its death in which a registry is to answer again."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def travelling_helpers():
+    cloudpickle.register_pickle_by_value(ray_faults)
+    yield
+    cloudpickle.unregister_pickle_by_value(ray_faults)
+
+
+@pytest.fixture
+def backend(cluster, connect, scope):
+    yield connect(cluster.address)
+    end_scope(scope)
+
+
+def never_answer(registry, marker):
+    """Run in the registry: what it makes durable next is all that it does."""
+    committer = registry._reign._committer
+    append = committer._append
+
+    def append_and_hang(*arguments):
+        append(*arguments)
+        Path(marker).touch()
+        time.sleep(1000)
+
+    committer._append = append_and_hang
+
+
+def test_a_job_that_was_accepted_without_an_answer_is_accepted_once(backend, scope, tmp_path, until):
+    pid, durable = pid_of(registry_of(scope)), tmp_path / "durable"
+    ray.get(registry_of(scope).__ray_call__.remote(never_answer, str(durable)), timeout=30)
+    traces, answers = Traces(tmp_path / "job", "job", ""), queue.SimpleQueue()
+    thread = threading.Thread(target=lambda: answers.put(backend.submit(traces.work)))
+    thread.start()
+    until(durable.exists, "it is durable")
+    assert answers.empty()
+    os.kill(pid, signal.SIGKILL)
+    job = answers.get(timeout=60)
+    thread.join()
+    assert job.origin is JobOrigin.STARTED, "it is the very submission, that came again"
+    assert job.wait(60) is JobStatus.COMPLETED
+    assert [one.job_id for one in backend.jobs()] == [job.job_id]
+    assert len(traces.executions) == 1
+    assert answers_of(backend.store, job.job_id) == 1
+
+
+@pytest.mark.parametrize(("deaths", "limit"), [(1, 60.0), pytest.param(5, RECOVERY, marks=pytest.mark.soak)])
+def test_a_registry_answers_again_takes_what_was_submitted_meanwhile_and_tells_who_waited_before(
+    backend, scope, tmp_path, until, deaths, limit
+):
+    held = Traces(tmp_path / "held", "held")
+    first = backend.submit(held.work)
+    until(lambda: held.executions, "it runs")
+    ended = queue.SimpleQueue()
+    waiting = threading.Thread(target=lambda: ended.put(first.wait(100)))
+    waiting.start()
+    took = []
+    for turn in range(deaths):
+        pid = pid_of(registry_of(scope))
+        os.kill(pid, signal.SIGKILL)
+        begun = time.monotonic()
+        traces = Traces(tmp_path / f"job-{turn}", f"job-{turn}", "")
+        job = backend.submit(traces.work, resources={"num_cpus": 0})
+        took.append(time.monotonic() - begun)
+        assert job.wait(60) is JobStatus.COMPLETED
+        assert len(traces.executions) == 1
+        assert pid_of(registry_of(scope)) != pid
+    print(f"accepted again after {', '.join(f'{seconds:.1f}' for seconds in took)} s")
+    assert max(took) < limit
+    held.let_go()
+    assert ended.get(timeout=60) is JobStatus.COMPLETED
+    waiting.join()
+    assert len(held.executions) == 1
