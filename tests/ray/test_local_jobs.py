@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from ray_clients import client
@@ -105,3 +106,13 @@ def test_equal_work_is_run_once_and_the_handle_says_what_it_was_given(local, wor
     assert fourth.job_id != first.job_id
     fourth.result(timeout=60)
     assert begun.read_text() == "xx"
+
+
+def test_without_stored_submissions_a_job_runs_and_its_payload_is_nowhere(connect, local, store, work):
+    backend = connect("local", num_cpus=2, store_submissions=False)
+    secret = f"payload-{os.urandom(8).hex()}"
+    job = backend.submit(work(lambda: secret and "kept nothing", "unstored"))
+    assert job.result(timeout=60).tables == {"answers": 1}
+    kept = Path(store["uri"]) / "jobs"
+    found = [path for path in kept.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+    assert found == []

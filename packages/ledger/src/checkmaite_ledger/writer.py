@@ -124,7 +124,8 @@ class LedgerWriter:
 
         Args:
             changes: In the order in which they were decided.
-            submissions: What a start of each job needs, by job id: for the accepted ones whose event says ``stored``.
+            submissions: What a start of each job needs, by job id: for the accepted ones whose event says ``stored``;
+                for others what there is to be kept of it.
 
         Returns:
             The object's number.
@@ -135,8 +136,9 @@ class LedgerWriter:
             ValueError: Changes and submissions do not fit.
         """
         events = [change.event for change in changes]
-        if {event.job_id for event in events if isinstance(event, Accepted) and event.stored} != set(submissions):
-            raise ValueError("submissions must be those of the accepted jobs that say that theirs is stored")
+        accepted = {event.job_id: event.stored for event in events if isinstance(event, Accepted)}
+        if not {job_id for job_id, stored in accepted.items() if stored} <= submissions.keys() <= accepted.keys():
+            raise ValueError("submissions must be of accepted jobs, and of all that say that theirs is stored")
         small, large = self._sorted(submissions)
         places = self._own.put(large)
         entries = encode_batch(events, small, places)

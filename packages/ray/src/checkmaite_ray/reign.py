@@ -109,6 +109,7 @@ class Reign:
         self.directory.restore(records)
         self.published = {record.job_id: record for record in records}
         self._ledger.forget_records()
+        gc.unfreeze()
         gc.collect()
         gc.freeze()  # what has been replayed stays: looking through it again and again would hold up every answer
         await self._restore_overlays([record for record in records if not record.ended])
