@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -80,6 +82,21 @@ class _Monitor:
         return self._cancelled
 
 
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Within the block SIGTERM ends the process.
+
+    Ray sends it to the workers of an owner that has died and of a node that is drained, and makes it a SystemExit. In
+    the user's code that looks as if the code had ended by itself: the job would fail, its place in the store be closed,
+    and the start that takes its place find it so.
+    """
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @ray.remote(max_retries=0)
 def run_job(order: str, payload: bytes, attempt: int, board: Any, retry_exceptions: Collection[str] = ()) -> str:
     """Run one job and return, as JSON, its :class:`~checkmaite_core.outcome.Outcome`.
@@ -91,14 +108,15 @@ def run_job(order: str, payload: bytes, attempt: int, board: Any, retry_exceptio
     work = WorkOrder.model_validate_json(order)
     monitor = _Monitor(board, work.job_id, attempt)
     try:
-        answer = execute(
-            work,
-            payload,
-            loads=cloudpickle.loads,
-            monitor=monitor,
-            attempt=attempt,
-            retry_exceptions=retry_exceptions,
-        )
+        with _ending_at_once():
+            answer = execute(
+                work,
+                payload,
+                loads=cloudpickle.loads,
+                monitor=monitor,
+                attempt=attempt,
+                retry_exceptions=retry_exceptions,
+            )
     finally:
         monitor.close()
     return answer.model_dump_json()

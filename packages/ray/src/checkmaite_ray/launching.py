@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from checkmaite_ray.task import run_job
+from checkmaite_ray_simple.worker import run_job
 
 __all__ = ["Item", "task_of"]
 

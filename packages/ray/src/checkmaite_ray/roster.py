@@ -19,6 +19,8 @@ __all__ = ["Roster"]
 
 _FORGET_AFTER = 1.0
 """Seconds after which a controller is told what it may forget, if no other call has told it by then."""
+_AGAIN = 0.5
+"""Seconds after which a controller that could not be reached is called again."""
 _LONGEST_PAUSE = 30.0
 """Seconds between two tries to make a controller that does not come up, at most."""
 
@@ -185,7 +187,7 @@ class Roster:
 
     async def _attend(self, member: _Member) -> None:
         try:
-            answer = await member.handle.attend.remote(self._epoch)
+            answer = await self._answered(member)
         except ray.exceptions.RayError as error:
             self._lost(member, error)
             return
@@ -198,12 +200,26 @@ class Roster:
         self._on_up(member.slot, member.incarnation, [tuple(one) for one in answer["holding"]])
         self._work.spawn(self._listen(member))
 
+    async def _answered(self, member: _Member) -> dict[str, Any]:
+        while True:
+            try:
+                answer: dict[str, Any] = await member.handle.attend.remote(self._epoch)
+            except ray.exceptions.ActorUnavailableError:
+                await asyncio.sleep(_AGAIN)
+            else:
+                return answer
+
     async def _listen(self, member: _Member) -> None:
         heard = 0
         while True:
             forget, member.forget = member.forget, []
             try:
                 answer = await member.handle.take.remote(self._epoch, heard, forget)
+            except ray.exceptions.ActorUnavailableError:
+                # The connection was lost, not the controller: what it has told is told again.
+                member.forget = forget + member.forget
+                await asyncio.sleep(_AGAIN)
+                continue
             except ray.exceptions.RayError as error:
                 self._lost(member, error)
                 return
