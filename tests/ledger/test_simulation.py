@@ -21,7 +21,7 @@ def _live(seed: int, *, faults: bool = True) -> World:
     world = World(seed, faults=faults)
     try:
         world.run()
-    except Exception as error:
+    except Exception as error:  # whatever it is, the seed and the story are what it takes to find out
         story = "\n".join(world.time.story)
         pytest.fail(f"seed {seed}: {type(error).__name__}: {error}\n{story}")
     return world

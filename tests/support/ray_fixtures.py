@@ -128,6 +128,8 @@ class Cluster:
             "RAY_TMPDIR": str(self.folder),
             # Otherwise the servers that Ray forks for ray:// clients crash now and then; see connection.py.
             "GRPC_ENABLE_FORK_SUPPORT": "0",
+            # Otherwise a head that was started under `uv run` gives ray:// clients a runtime_env of its own.
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         }
 
     def start_head(self, *, cpus: int = 2) -> None:
