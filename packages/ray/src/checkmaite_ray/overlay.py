@@ -90,8 +90,8 @@ def require_no_overlay() -> None:
         advice = "Connect without it (ray.init without runtime_env, `ray job submit` without --runtime-env and "
         advice += "--working-dir) and give it to configure_job_backend(..., runtime_env={...}), or pass reinit=True."
         if "py_executable" in found:
-            advice = "Ray makes it for what runs under `uv run`. Set RAY_ENABLE_UV_RUN_RUNTIME_ENV=0 in the environment "
-            advice += "of the head node's `ray start` (for ray:// addresses) or of this process, before it starts."
+            advice = "Ray makes it for what runs under `uv run`. Set RAY_ENABLE_UV_RUN_RUNTIME_ENV=0 before "
+            advice += "`ray start` on the head node (for ray:// addresses), or before this process starts."
         raise ClusterMismatchError(
             f"this process is connected to Ray with a runtime_env of its own ({', '.join(sorted(found))}), which the "
             "registry, its controllers and every job of every client would inherit.",
