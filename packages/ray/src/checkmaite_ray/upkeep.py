@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import ray
 
 from checkmaite_core.errors import CheckmaiteError, SealedError
 from checkmaite_core.job import JobStatus
 from checkmaite_ledger import JobRecord
+from checkmaite_ledger.directory import Directory
 from checkmaite_ray.protocol import Blob
+from checkmaite_ray.roster import Roster
 from checkmaite_ray.settings import RegistrySettings
-
-if TYPE_CHECKING:
-    from checkmaite_ray.reign import Reign
 
 __all__ = ["Upkeep", "waits_for"]
 
@@ -43,6 +42,25 @@ class _Store:
     since_last: int = 0
 
 
+class Household(Protocol):
+    """What the chores are done for, and with (see :class:`checkmaite_ray.reign.Reign`)."""
+
+    directory: Directory
+    roster: Roster
+    number: int
+    problem: str | None
+
+    @property
+    def ledger_uri(self) -> str: ...
+    def complete(self, order: str, store_uri: str) -> str: ...
+    def end(self, error: Exception) -> None: ...
+    def prune(self) -> None: ...
+    async def shorten_ledger(self) -> None: ...
+    def tell_why(self, job_id: str, reason: str) -> None: ...
+    def waiting_jobs(self, patience: float) -> list[tuple[JobRecord, bool]]: ...
+    def warn(self, uri: str, failure: str) -> None: ...
+
+
 class Upkeep:
     """Chores of one reign.
 
@@ -51,7 +69,7 @@ class Upkeep:
         settings: How often.
     """
 
-    def __init__(self, reign: Reign, settings: RegistrySettings) -> None:
+    def __init__(self, reign: Household, settings: RegistrySettings) -> None:
         self._reign = reign
         self._settings = settings
         self.reasons: dict[str, str] = {}
