@@ -86,6 +86,7 @@ class Launcher:
         return ray.get(what_a_job_sees.options(runtime_env=json.loads(overlay), **options).remote())
 
 
+@pytest.mark.soak  # test_overlays_of_jobs.py shows it with jobs
 def test_two_clients_versions_of_a_module_run_side_by_side_also_on_a_node_that_joins_when_both_have_gone(
     driver: Cluster, tmp_path: Path, until: Callable[..., Any]
 ) -> None:
