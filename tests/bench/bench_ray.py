@@ -13,6 +13,7 @@ import pytest
 import ray
 from no_op import (
     ARGUMENTS,
+    Bare,
     NoOp,
     bare_and_durable,
     durable_put,
@@ -31,14 +32,6 @@ ROUNDS = 200
 CURVE = (100, 1_000, 10_000)
 ONE_BY_ONE = 300
 WAITING = 1_000
-
-
-@ray.remote(num_cpus=0)
-class Bare:
-    """The floor of one call to an actor."""
-
-    async def echo(self, value: bytes) -> bytes:
-        return value
 
 
 @pytest.fixture(scope="module")

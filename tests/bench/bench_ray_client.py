@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import ray
-from no_op import NoOp, milliseconds, one_after_the_other, show
+from no_op import Bare, NoOp, milliseconds, one_after_the_other, show
 from ray_fixtures import Cluster
 
 from checkmaite_core import JobBackend, JobStatus, Work, configure_job_backend
@@ -17,14 +17,6 @@ from checkmaite_core import JobBackend, JobStatus, Work, configure_job_backend
 pytestmark = pytest.mark.bench
 
 ROUNDS = 100
-
-
-@ray.remote(num_cpus=0)
-class Bare:
-    """The floor of one call to an actor."""
-
-    async def echo(self, value: bytes) -> bytes:
-        return value
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,14 @@ def bare_and_durable(order: str, payload: bytes, folder: str) -> str:
     return order
 
 
+@ray.remote(num_cpus=0)
+class Bare:
+    """The floor of one call to an actor."""
+
+    async def echo(self, value: bytes) -> bytes:
+        return value
+
+
 def durable_put(folder: Path) -> None:
     """The least that a durable put of a small object takes: the file's fsync, and the folder's."""
     descriptor, name = tempfile.mkstemp(dir=folder)

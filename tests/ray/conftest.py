@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 from ray_fixtures import Cluster, cluster, own_folders, travelling_code, until, work
 
 from checkmaite_core import JobBackend, configure_job_backend
-from checkmaite_ray.protocol import NAMESPACE, registry_name
 
 __all__ = ["Cluster", "cluster", "own_folders", "travelling_code", "until", "work"]
 
@@ -62,23 +56,6 @@ def connect(store: dict[str, str], scope: str) -> Iterator[Callable[..., JobBack
     yield connect
     for backend in opened:
         backend.shutdown(wait=False)
-
-
-def registry_of(scope: str) -> Any:
-    """The scope's registry, for a test that looks behind the backend."""
-    return ray.get_actor(registry_name(scope), NAMESPACE)
-
-
-def client(code: str, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """Another client: a process that runs ``code``."""
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=Path(__file__).parent,
-    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,9 +11,10 @@ import pytest
 import ray_faults
 from ray import cloudpickle
 from ray_faults import Traces, a_cluster
+from ray_promises import PROMISES
 
 from checkmaite_core import AnalyticsStoreConfig, JobStatus
-from checkmaite_core.testing import BackendPromises, JobBackendSuite
+from checkmaite_core.testing import JobBackendSuite
 from checkmaite_ledger import JobLedger
 
 QUICK = {
@@ -27,20 +28,6 @@ QUICK = {
     "test_works_that_are_submitted_together_each_have_their_job_in_their_order",
 }
 """What depends on the way to the cluster: calls, pushed news, coming back. How jobs run and end does not."""
-
-PROMISES = BackendPromises(
-    has_reattach=True,
-    jobs_outlive_client=True,
-    has_dedupe=True,
-    has_live_status=True,
-    has_live_progress=True,
-    stops_running_code=True,
-    isolates_jobs=True,
-    checks_resources=True,
-    slots=2,
-    bounds_queue=True,
-    retries_exceptions=True,
-)
 
 
 class ClusterSuite(JobBackendSuite):

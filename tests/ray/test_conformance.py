@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from ray_promises import PROMISES
 
 from checkmaite_core import AnalyticsStoreConfig
-from checkmaite_core.testing import BackendPromises, JobBackendSuite
+from checkmaite_core.testing import JobBackendSuite
 
 
 class TestRay(JobBackendSuite):
     kind = "ray"
-    promises = BackendPromises(
-        has_reattach=True,
-        jobs_outlive_client=True,
-        has_dedupe=True,
-        has_live_status=True,
-        has_live_progress=True,
-        stops_running_code=True,
-        isolates_jobs=True,
-        checks_resources=True,
-        slots=2,
-        bounds_queue=True,
-        retries_exceptions=True,
-    )
+    promises = PROMISES
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -1,5 +1,6 @@
 """The history of jobs: what was submitted, what became of it; durable, and readable with no cluster."""
 
+from checkmaite_ledger._layout import check_scope, prefix_of
 from checkmaite_ledger.events import Policy
 from checkmaite_ledger.listing import LedgerPage, page_of
 from checkmaite_ledger.reader import JobLedger, scopes
@@ -14,7 +15,9 @@ __all__ = [
     "LedgerSettings",
     "LedgerWriter",
     "Policy",
+    "check_scope",
     "latest_epoch",
     "page_of",
+    "prefix_of",
     "scopes",
 ]

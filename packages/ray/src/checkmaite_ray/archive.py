@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from checkmaite_core.errors import ObjectExistsError
+from checkmaite_ledger import prefix_of
 from checkmaite_ray.overlay import package_bytes, put_package
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class PackageArchive:
 
     def __init__(self, objects: ObjectStore, scope: str, epoch: int) -> None:
         self._objects = objects
-        self._all = f"jobs/{scope}/packages/"
+        self._all = f"{prefix_of(scope)}packages/"
         self._own = f"{self._all}e{epoch:010d}/"
         self._saved: set[str] = set()
 

@@ -188,11 +188,6 @@ class Reign:
             "waits": self._upkeep.reasons.get(job_id),
         }
 
-    def stop(self) -> None:
-        """End everything that is of this epoch; its controllers too."""
-        self._close()
-        self.roster.stop()
-
     # What is durable.
 
     def _commit(self, decision: Decision, *, lazy: bool = False) -> asyncio.Future[None]:

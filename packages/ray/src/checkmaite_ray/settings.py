@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from checkmaite_core.errors import ConfigurationError
 from checkmaite_core.retrying import ExceptionName
-from checkmaite_ledger import Policy
+from checkmaite_ledger import Policy, check_scope
 
 __all__ = ["LedgerConfig", "RayOptions", "RegistrySettings"]
 
-_SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 _Count = Annotated[int, Field(ge=0)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -127,11 +126,12 @@ class RayOptions(BaseModel):
                 "it is needed: a stable name for a workspace or an experiment, such as 'team-a'; clients that give the "
                 "same one share their jobs"
             )
-        if not _SCOPE.match(scope) or ".." in scope:
+        try:
+            return check_scope(scope)
+        except ConfigurationError:
             raise ValueError(
                 "use 1 to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit, such as 'team-a'"
-            )
-        return scope
+            ) from None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

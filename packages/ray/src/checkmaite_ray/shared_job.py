@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from checkmaite_core.job import JobOrigin, JobStatus, Progress
 from checkmaite_core.outcome import Outcome
-from checkmaite_core.tracking import TrackedJob, check_timeout
+from checkmaite_core.tracking import LONGEST_BLOCK, TrackedJob, check_timeout
 
 if TYPE_CHECKING:
     from checkmaite_core.errors import CheckmaiteError
 
 __all__ = ["Handles", "SharedJob"]
-
-_LONGEST_BLOCK = 0.5
-"""Seconds that a wait blocks in one go, before it looks whether the connection is still there."""
 
 
 class SharedJob(TrackedJob):
@@ -63,7 +60,7 @@ class SharedJob(TrackedJob):
         check_timeout(timeout)
         end = None if timeout is None else time.monotonic() + timeout
         while True:
-            left = _LONGEST_BLOCK if end is None else min(_LONGEST_BLOCK, end - time.monotonic())
+            left = LONGEST_BLOCK if end is None else min(LONGEST_BLOCK, end - time.monotonic())
             status = super().wait(left if timeout is None or left > 0 else 0)
             if status.is_terminal or (end is not None and time.monotonic() >= end):
                 return status

@@ -36,8 +36,7 @@ _GIB = 2**30
 class _Store:
     """A store that jobs of this registry have written to, and the last of them."""
 
-    order: str
-    overlay: str
+    submission: bytes
     commits: int = 0
     since_last: int = 0
 
@@ -86,10 +85,8 @@ class Upkeep:
             return
         store = self._stores.get(record.store_uri)
         if submission is not None:
-            blob = Blob.unpack(submission)
-            if store is None:
-                store = self._stores[record.store_uri] = _Store(blob.order, blob.overlay)
-            store.order, store.overlay = blob.order, blob.overlay
+            store = self._stores.setdefault(record.store_uri, _Store(submission))
+            store.submission = submission
         if store is not None:
             store.commits += 1
             store.since_last += 1
@@ -146,7 +143,8 @@ class Upkeep:
     async def _maintain(self, uri: str, store: _Store, at_least: int) -> str | None:
         store.since_last = 0
         commits, store.commits = store.commits, 0
-        failure = await self._reign.roster.maintain(self._reign.complete(store.order, uri), store.overlay, at_least)
+        last = Blob.unpack(store.submission)
+        failure = await self._reign.roster.maintain(self._reign.complete(last.order, uri), last.overlay, at_least)
         if failure is not None or at_least > 1:
             store.commits += commits
         if failure is not None:
