@@ -130,17 +130,16 @@ def test_a_thousand_waiting_clients_are_all_told_once_and_hold_nobody_up(backend
     registry = registry_of(scope)
     traces = Traces(tmp_path / "job", "job")
     job = backend.submit(traces.work)
+    until(lambda: traces.executions, "it runs")
+    until(lambda: job.status is JobStatus.RUNNING, "that is known, and no news to those who come now")
     sessions = [f"session-{number}" for number in range(WAITING)]
     greetings = [
         json.dumps({"protocol": PROTOCOL, "session": session, "options": {}, "takeover": False}) for session in sessions
     ]
     ray.get([registry.hello.remote(greeting) for greeting in greetings], timeout=60)
-    ray.get([registry.follow.remote(session, [job.job_id]) for session in sessions], timeout=60)
-    until(lambda: traces.executions, "it runs")
-    until(lambda: job.status is JobStatus.RUNNING, "that is known")
-    ran = ray.get([registry.watch.remote(session, 0) for session in sessions], timeout=60)
-    heard = {session: answer["number"] for session, answer in zip(sessions, ran, strict=True)}
-    parked = [registry.watch.remote(session, number) for session, number in heard.items()]
+    followed = ray.get([registry.follow.remote(session, [job.job_id]) for session in sessions], timeout=60)
+    assert all(list(answer["jobs"]) == [job.job_id] for answer in followed)
+    parked = [registry.watch.remote(session, 0) for session in sessions]
     other = backend.submit(Traces(tmp_path / "other", "other", "").work, resources={"num_cpus": 0})
     assert other.wait(60) is JobStatus.COMPLETED
     assert not ray.wait(parked, num_returns=1, timeout=0)[0], "it was no news of theirs"
