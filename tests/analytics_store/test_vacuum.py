@@ -9,6 +9,7 @@ import pytest
 
 from checkmaite_analytics_store import AnalyticsStore, VacuumReport
 from checkmaite_core.errors import AccessDeniedError, CorruptObjectError
+from checkmaite_core.naming import new_probe_token
 from checkmaite_core.report import InlineTextReport
 
 if TYPE_CHECKING:
@@ -135,6 +136,23 @@ def test_probes_of_workers_that_may_not_delete_go_after_a_day(server: Any, make:
     report = server.store().vacuum()
     assert (report.probes, report.bytes) == (1, len(b"first"))
     assert not list((server.root / "probes").iterdir())
+
+
+def test_probes_that_a_preflight_left_behind_go_after_a_day(server: Any, make: ModuleType) -> None:
+    worker, client = server.store(), server.open()[0]
+    worker.commit(make.scores_of("job-1", "run-1", 1.0))
+    token = new_probe_token()
+    worker.probe(token)
+    reader, objects = server.open()
+    objects.may_delete = False
+    reader.remove_probe(token)
+    assert client.has_probe(token)
+    server.wait(hours=23)
+    assert server.store().vacuum() == VacuumReport()
+    assert client.has_probe(token)
+    server.wait(hours=2)
+    assert server.store().vacuum().probes == 1
+    assert not client.has_probe(token)
 
 
 def test_superseded_manifests_become_stubs_but_for_the_newest_ten_and_their_numbers_stay_taken(

@@ -6,7 +6,7 @@ import re
 from urllib.parse import quote, unquote
 
 from checkmaite_core.errors import RunContractError
-from checkmaite_core.naming import check_event_id
+from checkmaite_core.naming import check_event_id, check_probe_token
 
 __all__ = [
     "FORMAT_KEY",
@@ -29,6 +29,7 @@ __all__ = [
     "is_probe",
     "manifest_key",
     "manifest_number",
+    "probe_key",
     "schema_key",
     "table_key",
 ]
@@ -44,7 +45,7 @@ REPORTS = "reports/"
 LEDGERS = "jobs/"
 """The ledgers of job backends, which may be there before the first result is. Not the store's; it leaves them alone."""
 PROBES = "probes/"
-"""Left by those who may not delete, when they made sure that the location can hold a store."""
+"""Left by those who made sure that the location can hold a store, and may not delete or went away."""
 
 RUNS = "runs"
 """The table with one row per event."""
@@ -100,6 +101,11 @@ def index_key(fold: str) -> str:
 def is_fold_file(key: str) -> bool:
     """Whether it is the key of a file or an index segment that a fold has written."""
     return _FOLD_FILE.match(key) is not None
+
+
+def probe_key(token: str) -> str:
+    """Key of the probe that is left under a token."""
+    return f"{PROBES}{check_probe_token(token)}"
 
 
 def is_probe(key: str) -> bool:

@@ -15,6 +15,7 @@ from checkmaite_analytics_store._format import StoreFormat
 from checkmaite_analytics_store._inbox import Inbox
 from checkmaite_analytics_store._maintain import VACUUM_EVERY, Upkeep, fold_is_due
 from checkmaite_analytics_store._manifest import ManifestReader
+from checkmaite_analytics_store._probes import has_probe, leave_probe, remove_probe
 from checkmaite_analytics_store._reports import put_report, read_report
 from checkmaite_analytics_store._schemas import SchemaRegistry
 from checkmaite_analytics_store._settings import DEFAULT_SETTINGS, StoreSettings
@@ -292,6 +293,38 @@ class AnalyticsStore:
             StorageError: The store cannot be reached or may not be read.
         """
         return Verifier(self._objects).verify()
+
+    def probe(self, token: str) -> None:
+        """Prove that results can be written here from this process, and leave a few bytes under ``token``.
+
+        Writes, reads back, lists, and makes sure that a second put of one key is refused, as the founding of a store
+        does; but founds none. A repeat is no error.
+
+        Raises:
+            StoreFormatError: Something else than a store lies at the location, or a store of another format.
+            ConditionalPutError: The location does not honour put-if-absent.
+            StorageError: It could not be written or read; the type says why.
+        """
+        self._format.exists()
+        leave_probe(self._objects, token)
+
+    def has_probe(self, token: str) -> bool:
+        """Whether a probe was left under ``token``: whether the one who left it means the same place. Only reads.
+
+        Raises:
+            StorageError: The store could not be asked.
+        """
+        return has_probe(self._objects, token)
+
+    def remove_probe(self, token: str) -> None:
+        """Remove what :meth:`probe` left; one that is absent is no error.
+
+        What this process may not delete goes with a later :meth:`vacuum`.
+
+        Raises:
+            StorageError: The store cannot be reached.
+        """
+        remove_probe(self._objects, token)
 
     def close(self) -> None:
         """Let go of the query connection; the object can be used again.

@@ -24,7 +24,8 @@ for ever, by the history of runs. So only those of events that the index has as 
 committed any more.
 
 *Probes* are of no use once their maker has gone on. One that stood still for a day in the middle of its proof would
-take the location for one that does not honour put-if-absent, and say so; it would lose nothing.
+take the location for one that does not honour put-if-absent, and say so; it would lose nothing. A preflight that
+stood still for so long would say that client and worker do not see the same place.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class VacuumReport:
         files: Parquet files of earlier or unfinished folds.
         segments: Index segments of them.
         reports: Reports of events that were settled as not completed.
-        probes: Objects by which somebody made sure that the location can hold a store.
+        probes: Objects by which somebody made sure that the location can hold a store, and can be reached.
         manifests: Superseded manifests that were reduced to stubs.
         bytes: Size of all that is gone.
     """

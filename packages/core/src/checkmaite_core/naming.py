@@ -12,13 +12,22 @@ from typing import Any
 
 from checkmaite_core.errors import RunContractError
 
-__all__ = ["check_event_id", "check_run_uid", "check_table_name", "compute_run_uid", "new_job_id"]
+__all__ = [
+    "check_event_id",
+    "check_probe_token",
+    "check_run_uid",
+    "check_table_name",
+    "compute_run_uid",
+    "new_job_id",
+    "new_probe_token",
+]
 
 RESERVED_TABLES = frozenset({"runs"})
 """Tables that the store writes itself."""
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _TABLE = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+_PROBE_TOKEN = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def check_run_uid(value: object) -> str:
@@ -92,3 +101,19 @@ def new_job_id() -> str:
     The order is a convenience for people; no rule rests on it, since clients' clocks differ.
     """
     return f"job-{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(10)}"
+
+
+def new_probe_token() -> str:
+    """A new token for one probe of a result store: 32 random hex digits, so that no two probes meet."""
+    return secrets.token_hex(16)
+
+
+def check_probe_token(value: object) -> str:
+    """Return ``value`` if it can name a probe.
+
+    Raises:
+        RunContractError: It is not a string of 32 lower-case hex digits.
+    """
+    if isinstance(value, str) and _PROBE_TOKEN.match(value):
+        return value
+    raise RunContractError(f"{value!r} cannot name a probe.", hint="Make one with new_probe_token().")

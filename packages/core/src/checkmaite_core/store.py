@@ -178,6 +178,37 @@ class ResultStore(Protocol):
         """
         ...
 
+    def probe(self, token: str) -> None:
+        """Prove that results can be written here from this process, and leave a few bytes under ``token``.
+
+        Goes the way of a commit: it writes, reads back, and makes sure that a second write to one key is refused.
+        Nothing is founded and no answer changes. A repeat is no error.
+
+        Args:
+            token: From :func:`checkmaite_core.naming.new_probe_token`.
+
+        Raises:
+            StoreFormatError: Something else than a store lies at the location, or a store of another format.
+            ConditionalPutError: The location does not honour put-if-absent.
+            StoreError: It could not be written or read; the type says why.
+        """
+        ...
+
+    def has_probe(self, token: str) -> bool:
+        """Whether a probe was left under ``token``: whether the one who left it means the same place. Only reads.
+
+        Raises:
+            StoreError: The store could not be asked.
+        """
+        ...
+
+    def remove_probe(self, token: str) -> None:
+        """Remove what :meth:`probe` left. One that is absent is no error.
+
+        Where this process may not delete, it stays, and is removed with the store's other rubbish by and by.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of connections; the data is not touched."""
         ...

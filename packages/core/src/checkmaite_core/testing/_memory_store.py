@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from checkmaite_core.errors import EventAbandonedError, ObjectNotFoundError, QueryError, SchemaError
-from checkmaite_core.naming import check_event_id
+from checkmaite_core.naming import check_event_id, check_probe_token
 from checkmaite_core.provenance import Provenance, resolve_provenance
 from checkmaite_core.record import Scalar, ScalarType
 from checkmaite_core.reference import CapabilityRunRef
@@ -36,6 +36,7 @@ class _Contents:
     events: dict[str, RunBundle | None] = field(default_factory=dict)  # None marks an abandoned one
     columns: dict[str, dict[str, ScalarType]] = field(default_factory=dict)
     reports: dict[str, str] = field(default_factory=dict)
+    probes: set[str] = field(default_factory=set)
 
 
 class MemoryResultStore:
@@ -165,6 +166,21 @@ class MemoryResultStore:
 
     def maintain(self, *, at_least: int = 1) -> None:
         """Nothing to do: memory is always in order."""
+
+    def probe(self, token: str) -> None:
+        """Leave a probe (see :meth:`checkmaite_core.ResultStore.probe`)."""
+        with self._contents.lock:
+            self._contents.probes.add(check_probe_token(token))
+
+    def has_probe(self, token: str) -> bool:
+        """Whether a probe was left under ``token``."""
+        with self._contents.lock:
+            return check_probe_token(token) in self._contents.probes
+
+    def remove_probe(self, token: str) -> None:
+        """Remove a probe."""
+        with self._contents.lock:
+            self._contents.probes.discard(check_probe_token(token))
 
     def close(self) -> None:
         """Nothing has to be let go."""

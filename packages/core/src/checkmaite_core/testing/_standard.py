@@ -20,6 +20,7 @@ pytest.register_assert_rewrite(
     "checkmaite_core.testing._backend_records",
     "checkmaite_core.testing._store_commit",
     "checkmaite_core.testing._store_history",
+    "checkmaite_core.testing._store_probing",
     "checkmaite_core.testing._store_reading",
     "checkmaite_core.testing._store_sharing",
 )
