@@ -132,9 +132,11 @@ class Cluster:
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         }
 
-    def start_head(self, *, cpus: int = 2) -> None:
+    def start_head(self, *, cpus: int = 2, ray: Path = RAY) -> None:
+        """Start the head, out of the environment that the ``ray`` command belongs to."""
         gcs, client = _free_ports(2)
         self._start(
+            ray,
             *("--head", f"--port={gcs}", f"--ray-client-server-port={client}", "--include-dashboard=false"),
             *(f"--num-cpus={cpus}", "--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0"),
         )
@@ -144,17 +146,18 @@ class Cluster:
             assert time.monotonic() < deadline, "the client port did not open"
             time.sleep(0.05)
 
-    def add_node(self, *, cpus: int = 1, resources: str = "{}") -> subprocess.Popen[bytes]:
+    def add_node(self, *, cpus: int = 1, resources: str = "{}", ray: Path = RAY) -> subprocess.Popen[bytes]:
         return self._start(
+            ray,
             *(f"--address={self.address}", f"--num-cpus={cpus}", f"--resources={resources}"),
             *("--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0"),
         )
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(self, ray: Path, *arguments: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"node-{len(self._processes)}.log").open("wb")
         # A session of its own, and --block, so that the node ends when this process is told to.
         process = subprocess.Popen(
-            [str(RAY), "start", "--block", "--disable-usage-stats", *arguments],
+            [str(ray), "start", "--block", "--disable-usage-stats", *arguments],
             env={**os.environ, **self.environment},
             stdout=log,
             stderr=subprocess.STDOUT,
