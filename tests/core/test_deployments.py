@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from checkmaite_core.deployment import (
@@ -66,13 +68,24 @@ def test_skew_is_told_in_one_table_with_what_must_agree_first() -> None:
     client, worker = _environment(), _environment(python="3.12.1", pyarrow="25.0.0", ray="2.59.0")
     with pytest.raises(VersionSkewError) as caught:
         require_match(client, worker)
-    assert caught.value.message.splitlines() == [
-        "the worker's environment does not fit the client's:",
-        "           distribution  client  worker  why it matters",
-        "  error    python        3.11.7  3.12.1  code pickled by one minor version of Python cannot be read by "
-        "another",
-        "  error    ray           2.60.0  2.59.0  Ray needs the same version on both sides",
-        "  warning  pyarrow       26.0.0  25.0.0  results could differ from those of a run on the client",
+    head, columns, *lines = caught.value.message.splitlines()
+    assert head == "the worker's environment does not fit the client's:"
+    cells = [re.split(r" {2,}", line.strip()) for line in lines]
+    assert re.split(r" {2,}", columns.strip()) == [
+        "distribution",
+        "client",
+        "worker",
+        "why it matters",
+        "what to type",
+    ]
+    assert [cell[:4] for cell in cells] == [
+        ["error", "python", "3.11.7", "3.12.1"],
+        ["error", "ray", "2.60.0", "2.59.0"],
+        ["warning", "pyarrow", "26.0.0", "25.0.0"],
+    ]
+    assert [cell[4:] for cell in cells[1:]] == [
+        ["Ray needs the same version on both sides", 'client: pip install "ray==2.59.0"'],
+        ["results could differ from those of a run on the client", 'client: pip install "pyarrow==25.0.0"'],
     ]
     assert "same lock" in caught.value.hint
 
@@ -105,6 +118,6 @@ def test_a_distribution_that_is_not_installed_here_is_the_subject_without_a_vers
 
 def test_a_namespace_that_several_distributions_share_belongs_to_none(monkeypatch: pytest.MonkeyPatch) -> None:
     owners = {"shared": ["one", "two"], "alone": ["three", "three"]}
-    monkeypatch.setattr("checkmaite_core.deployment._packages", lambda: owners)
+    monkeypatch.setattr("checkmaite_core.deployment.origin._packages", lambda: owners)
     assert describe_environment("shared.mine").subject is None
     assert describe_environment("alone.mine").subject == "three"

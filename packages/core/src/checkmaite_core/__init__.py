@@ -15,6 +15,7 @@ from checkmaite_core.api import (
 from checkmaite_core.backend import JobBackend
 from checkmaite_core.capability import Arity, Capability, CapabilityLike
 from checkmaite_core.context import cancelled, progress
+from checkmaite_core.deployment import VersionSkewWarning
 from checkmaite_core.errors import *
 from checkmaite_core.errors import __all__ as _errors
 from checkmaite_core.failure import FailureKind, FailureRecord
@@ -60,6 +61,7 @@ __all__ = [
     "ResultStore",
     "RunLike",
     "StoreMaintenanceWarning",
+    "VersionSkewWarning",
     "Work",
     "cancelled",
     "configure_job_backend",

@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 
 from pydantic import BaseModel, ValidationError
 
+from checkmaite_core.deployment import NodeEnvironment, SkewPolicy
 from checkmaite_core.errors import ConfigurationError, UnknownOptionError
 from checkmaite_core.group import JobGroup
 from checkmaite_core.job import Job, JobPage, JobStatus
@@ -34,7 +35,10 @@ class JobBackend(ABC):
     Attributes:
         kind: The backend's name, such as ``ray-simple``.
         store_config: Where results go.
+        version_skew: What workers do where their environment does not fit the client's.
     """
+
+    version_skew: SkewPolicy = "error"
 
     def __init__(self, kind: str, store_config: AnalyticsStoreConfig) -> None:
         self.kind = kind
@@ -118,7 +122,7 @@ class JobBackend(ABC):
         )
         check_timeout(queue_timeout, "queue_timeout")
         self._refuse_if_closed()
-        submission = prepare_submission(work, backend=self.kind, store=self.store_config, force=force)
+        submission = self._prepared(work, force)
         return self._submit_all([submission], queue_timeout=queue_timeout)[0]
 
     def submit_all(
@@ -131,11 +135,29 @@ class JobBackend(ABC):
         """Submit many runs together (see :func:`checkmaite_core.submit_capabilities`)."""
         check_timeout(queue_timeout, "queue_timeout")
         self._refuse_if_closed()
-        submissions = [
-            prepare_submission(work, backend=self.kind, store=self.store_config, force=force, position=position)
-            for position, work in enumerate(works)
-        ]
+        submissions = [self._prepared(work, force, position) for position, work in enumerate(works)]
         return JobGroup(self._submit_all(submissions, queue_timeout=queue_timeout) if submissions else [])
+
+    def environments(self) -> list[NodeEnvironment]:
+        """Describe, whole, the environment that jobs find on each node of the cluster.
+
+        Returns:
+            One for each node that is alive; none by a backend that has no nodes to tell apart.
+
+        Raises:
+            ClusterError: The cluster cannot be asked.
+        """
+        return []
+
+    def _prepared(self, work: Work | Mapping[str, Any], force: bool, position: int | None = None) -> Submission:
+        return prepare_submission(
+            work,
+            backend=self.kind,
+            store=self.store_config,
+            force=force,
+            position=position,
+            version_skew=self.version_skew,
+        )
 
     def _refuse_if_closed(self) -> None:
         if self.closed:

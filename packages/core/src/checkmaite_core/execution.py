@@ -139,7 +139,7 @@ def maintain(order: WorkOrder, *, at_least: int) -> FailureRecord | None:
         None if that is done or not needed; else what stood in the way. Never raises for what a store does.
     """
     try:
-        require_match(order.environment, describe_environment(distribution=order.environment.subject))
+        _require_match(order)
     except CheckmaiteError as error:
         return FailureRecord.from_exception(error, FailureKind.DEPLOYMENT)
     try:
@@ -153,7 +153,7 @@ def _run_and_commit(
     order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: _CancelWatch, attempt: int
 ) -> CapabilityRunRef:
     try:
-        require_match(order.environment, describe_environment(distribution=order.environment.subject))
+        _require_match(order)
         committed = _committed_before(order) if attempt > 1 else None
         if committed is not None:
             return committed
@@ -169,6 +169,11 @@ def _run_and_commit(
         raise _Stop(FailureKind.LOST, error) from error
     except Exception as error:  # as in settle()
         raise _Stop(FailureKind.STORE, error) from error
+
+
+def _require_match(order: WorkOrder) -> None:
+    here = describe_environment(distribution=order.environment.subject)
+    require_match(order.environment, here, order.version_skew)
 
 
 def _store_of(order: WorkOrder) -> ResultStore:

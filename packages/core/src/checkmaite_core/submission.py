@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from checkmaite_core.capability import Capability
-from checkmaite_core.deployment import Environment, describe_environment
+from checkmaite_core.deployment import Environment, SkewPolicy, describe_environment
 from checkmaite_core.errors import InvalidCapabilityError, PayloadError, SubmissionError
 from checkmaite_core.inputs import Inputs, label
 from checkmaite_core.naming import new_job_id
@@ -37,6 +37,7 @@ class WorkOrder(BaseModel):
         provenance: Where the run comes from.
         store: Where its results go.
         environment: The client's environment, to compare with the worker's.
+        version_skew: What the worker does where the two do not fit. No part of what is equal work.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -47,6 +48,7 @@ class WorkOrder(BaseModel):
     provenance: Provenance
     store: AnalyticsStoreConfig
     environment: Environment
+    version_skew: SkewPolicy = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ def prepare_submission(
     store: AnalyticsStoreConfig,
     force: bool = False,
     position: int | None = None,
+    version_skew: SkewPolicy = "error",
 ) -> Submission:
     """Check work before anything is started.
 
@@ -134,6 +137,7 @@ def prepare_submission(
         store: Where its results go.
         force: Whether equal work is to be ignored.
         position: Its place among works that are submitted together; errors name it.
+        version_skew: What the worker does where its environment does not fit this one.
 
     Raises:
         InvalidCapabilityError: The object is not a capability, or its inputs do not fit it.
@@ -161,6 +165,7 @@ def prepare_submission(
         provenance=provenance,
         store=store,
         environment=describe_environment(type(capability).__module__),
+        version_skew=version_skew,
     )
     return Submission(order, Payload(capability, inputs, config), name, demand, now, bool(force), position)
 

@@ -1,0 +1,239 @@
+"""Two environments compared: what must match, what should, and what to do about it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from checkmaite_core.deployment.environment import OURS, SHOULD_MATCH, Environment
+from checkmaite_core.deployment.table import findings_table
+from checkmaite_core.errors import VersionSkewError
+
+__all__ = [
+    "Finding",
+    "Level",
+    "SkewPolicy",
+    "VersionSkewWarning",
+    "compare_environments",
+    "needed_for",
+    "require_match",
+]
+
+SkewPolicy = Literal["error", "warn", "ignore"]
+"""What to do where versions that must match do not: refuse, say so and go on, or go on."""
+
+_ABSENT = "-"
+_SHOWN = 4
+
+
+class VersionSkewWarning(UserWarning):
+    """Client and worker differ; the message has the table."""
+
+
+class Level(StrEnum):
+    """How much a difference matters; the worst first."""
+
+    ERROR = "error"
+    """Jobs would fail, or worse, run something else than was meant."""
+    WARNING = "warning"
+    """It may matter."""
+    NOTE = "note"
+    """Good to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One difference between two environments.
+
+    Attributes:
+        level: How much it matters.
+        distribution: What differs.
+        client: The client's version.
+        worker: The worker's version.
+        reason: Why it matters.
+        remedy: What to type, and where.
+    """
+
+    level: Level
+    distribution: str
+    client: str
+    worker: str
+    reason: str
+    remedy: str
+
+
+def compare_environments(client: Environment, worker: Environment, needed: Sequence[str] = ()) -> list[Finding]:
+    """Differences, the worst first.
+
+    Only what both have is compared: a worker may hold less (no command line) or more.
+
+    Args:
+        client: The client's environment.
+        worker: The worker's.
+        needed: Distributions that the worker must have, such as those of :func:`needed_for`.
+    """
+    findings = [
+        *_pythons(client, worker),
+        *_missing(client, worker, needed),
+        *_versions(client, worker),
+    ]
+    findings += _locks(client, worker, same=not findings)
+    findings += _others(client, worker)
+    order = list(Level)
+    return sorted(findings, key=lambda finding: (order.index(finding.level), finding.distribution))
+
+
+def needed_for(uri: str) -> tuple[str, ...]:
+    """Distributions that a worker needs to write to an analytics store.
+
+    Args:
+        uri: The store's location.
+    """
+    scheme = uri.partition("://")[0] if "://" in uri else "file"
+    connector = {
+        "s3": "s3fs",
+        "s3a": "s3fs",
+        "gs": "gcsfs",
+        "gcs": "gcsfs",
+        "az": "adlfs",
+        "abfs": "adlfs",
+        "abfss": "adlfs",
+    }
+    return (connector[scheme],) if scheme in connector else ()
+
+
+def _pythons(client: Environment, worker: Environment) -> Iterator[Finding]:
+    if _minor(client.python) != _minor(worker.python):
+        yield Finding(
+            Level.ERROR,
+            "python",
+            client.python,
+            worker.python,
+            "code pickled by one minor version of Python cannot be read by another",
+            f"client: uv venv --python {'.'.join(_minor(worker.python))}, and install again",
+        )
+
+
+def _missing(client: Environment, worker: Environment, needed: Sequence[str]) -> Iterator[Finding]:
+    for name in needed:
+        # Of what is not among the versions, only a whole description tells whether it is there.
+        if name in worker.versions or name in worker.distributions:
+            continue
+        if name not in SHOULD_MATCH and name not in OURS and not worker.distributions:
+            continue
+        version = client.versions.get(name) or client.distributions.get(name)
+        yield Finding(
+            Level.ERROR,
+            name,
+            version or _ABSENT,
+            _ABSENT,
+            "workers reach the analytics store with it",
+            f'image: pip install "{name}=={version}"' if version else f"image: pip install {name}",
+        )
+
+
+def _versions(client: Environment, worker: Environment) -> Iterator[Finding]:
+    for name, ours in client.versions.items():
+        theirs = worker.versions.get(name)
+        # What the worker lacks may come with runtime_env (working_dir or py_modules), which brings code and no
+        # metadata; if it does not, unpickling says which module is missing.
+        if theirs is None or ours == theirs:
+            continue
+        follow = f'client: pip install "{name}=={theirs}"'
+        if name == client.subject and name not in OURS:
+            remedy = f'image: pip install "{name}=={ours}", or send the code with runtime_env (py_modules)'
+            yield Finding(Level.ERROR, name, ours, theirs, "it defines the submitted capability", remedy)
+        elif name == "ray":
+            yield Finding(Level.ERROR, name, ours, theirs, "Ray needs the same version on both sides", follow)
+        elif name == "pydantic" or name in OURS:
+            if _minor(ours) != _minor(theirs):
+                reason = "its values travel between client and worker"
+                yield Finding(Level.ERROR, name, ours, theirs, reason, follow)
+        else:
+            reason = "results could differ from those of a run on the client"
+            yield Finding(Level.WARNING, name, ours, theirs, reason, follow)
+
+
+def _locks(client: Environment, worker: Environment, *, same: bool) -> Iterator[Finding]:
+    if client.lock == worker.lock:
+        return
+    stamp = "python -m checkmaite_core.deployment stamp --lock FILE"
+    if client.lock is not None and worker.lock is not None:
+        yield Finding(
+            Level.WARNING,
+            "(lock)",
+            _short(client.lock),
+            _short(worker.lock),
+            "client and image were made from two locks",
+            f"make both from one, and in each: {stamp}",
+        )
+    elif same:
+        side = "client" if client.lock is None else "image"
+        yield Finding(
+            Level.NOTE,
+            "(lock)",
+            _short(client.lock),
+            _short(worker.lock),
+            f"versions are right, but the {side} does not say which lock it is from",
+            f"{side}: {stamp}",
+        )
+
+
+def _others(client: Environment, worker: Environment) -> Iterator[Finding]:
+    """Of whole descriptions: what differs beside what is compared one by one, in one line."""
+    differing = sorted(
+        name
+        for name, version in client.distributions.items()
+        if name not in client.versions and worker.distributions.get(name, version) != version
+    )
+    if differing:
+        shown = ", ".join(differing[:_SHOWN]) + (", ..." if len(differing) > _SHOWN else "")
+        yield Finding(
+            Level.NOTE,
+            f"{len(differing)} other{'s' if len(differing) > 1 else ''}",
+            _ABSENT,
+            _ABSENT,
+            f"they differ, and are not known to matter: {shown}",
+            "make client and image from one lock",
+        )
+
+
+def _minor(version: str) -> tuple[str, ...]:
+    return tuple(version.split(".")[:2])
+
+
+def _short(lock: str | None) -> str:
+    return _ABSENT if lock is None else lock[: len("sha256:") + 12]
+
+
+def require_match(client: Environment, worker: Environment, policy: SkewPolicy = "error") -> None:
+    """Refuse to go on where a version that must match does not; what only should match stops nothing.
+
+    Args:
+        client: The client's environment.
+        worker: The worker's.
+        policy: What to do about it.
+
+    Raises:
+        VersionSkewError: The policy is ``error``; the message has the table.
+
+    Warns:
+        VersionSkewWarning: The policy is ``warn``.
+    """
+    if policy == "ignore":
+        return
+    findings = compare_environments(client, worker)
+    if not any(finding.level is Level.ERROR for finding in findings):
+        return
+    message = "the worker's environment does not fit the client's:\n" + findings_table(findings)
+    if policy == "warn":
+        warnings.warn(message, VersionSkewWarning, stacklevel=2)
+        return
+    raise VersionSkewError(
+        message,
+        hint="Install client and worker from the same lock; lines with 'error' must agree. "
+        'To go on in spite of them: version_skew="warn".',
+    )

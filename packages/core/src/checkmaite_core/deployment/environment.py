@@ -1,0 +1,139 @@
+"""What is installed somewhere."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import metadata, util
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from checkmaite_core.deployment.origin import distribution_of
+from checkmaite_core.deployment.stamp import read_stamp
+
+__all__ = ["OURS", "SHOULD_MATCH", "Environment", "NodeEnvironment", "describe_environment"]
+
+OURS = (
+    "checkmaite-core",
+    "checkmaite-storage",
+    "checkmaite-analytics-store",
+    "checkmaite-ledger",
+    "checkmaite-ray-simple",
+    "checkmaite-ray",
+    "checkmaite-capabilities",
+)
+"""Our distributions that a client and a worker may both have."""
+SHOULD_MATCH = ("pyarrow", "fsspec", "s3fs", "gcsfs", "adlfs", "numpy", "maite")
+"""Others that shape results, or carry them to the store."""
+_MODULES = ("pip", "virtualenv", "uv")
+_COMMANDS = ("uv", "conda", "podman")
+
+
+class Environment(BaseModel):
+    """What is installed somewhere. Travels as JSON, with every job.
+
+    Attributes:
+        python: Version of the interpreter.
+        platform: Operating system and machine.
+        versions: Version by distribution, of those that both sides share; what is not installed is left out.
+        subject: Distribution that defines the submitted capability, if it is an installed one.
+        lock: Digest of the lock that the environment was made from, as its stamp has it (see
+            :func:`checkmaite_core.deployment.write_stamp`); None without a stamp.
+        distributions: Version by distribution, of all that is installed. Only in a whole description.
+        tools: What overlays are made with and is here, by name, such as ``pip``, ``virtualenv`` and ``uv``: its
+            version, or where its command lies. Only in a whole description.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    python: str
+    platform: str
+    versions: dict[str, str] = Field(default_factory=dict)
+    subject: str | None = None
+    lock: str | None = None
+    distributions: dict[str, str] = Field(default_factory=dict)
+    tools: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEnvironment:
+    """The environment that jobs find on one node of a cluster.
+
+    Attributes:
+        node_id: The node's id, as the cluster has it.
+        name: Its name or address, for people.
+        environment: What is installed there; None if it could not be told.
+        problem: Why it could not be told.
+    """
+
+    node_id: str
+    name: str
+    environment: Environment | None
+    problem: str | None = None
+
+
+def describe_environment(
+    module: str | None = None, *, distribution: str | None = None, whole: bool = False
+) -> Environment:
+    """Describe this process's environment.
+
+    Args:
+        module: Name of the module that defines the capability; the distribution it comes from is included.
+        distribution: Name of such a distribution, where it is known already.
+        whole: Also all other distributions, and the tools that overlays are made with. It takes a look at each of
+            them, and is some kilobytes long.
+    """
+    described = _described(distribution or (distribution_of(module.partition(".")[0]) if module else None))
+    return described.model_copy(update={"distributions": _all_versions(), "tools": _tools()}) if whole else described
+
+
+@functools.lru_cache(maxsize=64)
+def _described(subject: str | None) -> Environment:
+    """One object for each subject: many jobs have the same."""
+    base = _base_environment()
+    if subject is None or subject in base.versions:
+        return base.model_copy(update={"subject": subject})
+    version = _version(subject)
+    versions = base.versions if version is None else {**base.versions, subject: version}
+    return base.model_copy(update={"versions": versions, "subject": subject})
+
+
+@functools.cache
+def _base_environment() -> Environment:
+    versions = {name: _version(name) for name in (*OURS, "ray", "pydantic", *SHOULD_MATCH)}
+    stamp = read_stamp()
+    return Environment(
+        python=platform.python_version(),
+        platform=f"{sys.platform}-{platform.machine()}",
+        versions={name: version for name, version in versions.items() if version is not None},
+        lock=None if stamp is None else stamp.digest,
+    )
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _all_versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:  # a folder that was left half removed has none
+            # Of two with one name the first on the path counts.
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
+    return dict(sorted(found.items()))
+
+
+def _tools() -> dict[str, str]:
+    found = {name: path for name in _COMMANDS if (path := shutil.which(name)) is not None}
+    for name in _MODULES:
+        if util.find_spec(name) is not None:
+            found[name] = _version(name) or "without metadata"
+    return found

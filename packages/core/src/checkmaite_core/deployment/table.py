@@ -1,0 +1,28 @@
+"""Differences as one table of text, for errors, warnings and terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from checkmaite_core.deployment.comparison import Finding
+
+__all__ = ["findings_table"]
+
+
+def findings_table(findings: Sequence[Finding], *, worker: str = "worker") -> str:
+    """The findings as a table, a line for each, under one header.
+
+    Args:
+        findings: Such as :func:`compare_environments` returns; shown in that order.
+        worker: What the worker's column is called, such as a node's name.
+    """
+    rows = [("", "distribution", "client", worker, "why it matters", "what to type")]
+    rows += [
+        (item.level.value, item.distribution, item.client, item.worker, item.reason, item.remedy) for item in findings
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
