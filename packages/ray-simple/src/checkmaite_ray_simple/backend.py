@@ -105,7 +105,7 @@ class RaySimpleBackend(JobBackend):
         self._closed = False
         self._process = os.getpid()
         self._accepting = threading.Lock()
-        self._nodes = Nodes()
+        self._nodes = Nodes(options.node_maxima)
         self._room = Room(options.max_unfinished)
         self._connection = connection.acquire(options)
         try:

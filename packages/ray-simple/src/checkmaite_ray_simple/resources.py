@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -12,7 +12,7 @@ from ray.experimental import internal_kv
 from checkmaite_core.errors import ResourceDemandError
 from checkmaite_core.resources import Resources
 
-__all__ = ["Nodes", "demand_of", "task_options"]
+__all__ = ["Nodes", "autoscaler_runs", "demand_of", "meets", "task_options"]
 
 _GIB = 2**30
 
@@ -31,9 +31,15 @@ def demand_of(resources: Resources) -> dict[str, float]:
 
 
 class Nodes:
-    """What the nodes of the connected cluster have in all. Remembers which demands one of them can meet."""
+    """What the nodes of the connected cluster have in all. Remembers which demands one of them can meet.
 
-    def __init__(self) -> None:
+    Args:
+        maxima: What the nodes have that may yet be added: one mapping for each kind, by Ray's names. Where it is known,
+            a demand that none of them meets is refused, autoscaler or not.
+    """
+
+    def __init__(self, maxima: Sequence[Mapping[str, float]] = ()) -> None:
+        self._maxima = maxima
         self._met: set[tuple[tuple[str, float], ...]] = set()
 
     def check(self, name: str, resources: Resources, of_which: str = "") -> str | None:
@@ -45,7 +51,7 @@ class Nodes:
             of_which: What the message begins with.
 
         Returns:
-            None if a node can; what the job waits for if none can but an autoscaler may add one.
+            None if a node can; what the job waits for if none can but one that may be added does.
 
         Raises:
             ResourceDemandError: No node ever can.
@@ -55,16 +61,20 @@ class Nodes:
         if key in self._met:
             return None
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        if any(_meets(node, demand) for node in nodes):
+        if any(meets(node, demand) for node in nodes):
             self._met.add(key)
             return None
-        have = "; ".join(_text(node) for node in nodes) or "there are none"
-        if autoscaler_runs():
+        have = _listed(nodes)
+        if any(meets(kind, demand) for kind in self._maxima):
+            return f"no node has {_text(demand)}; waiting for one to be added (the nodes have: {have})"
+        if not self._maxima and autoscaler_runs():
             return f"no node has {_text(demand)}; waiting for the autoscaler to add one (the nodes have: {have})"
+        may_have = f" Those that may be added have (node_maxima): {_listed(self._maxima)}." if self._maxima else ""
         raise ResourceDemandError(
             f"{of_which}job {name!r} asks for {_text(demand)} on one node, which none can give. "
-            f"The nodes have: {have}.",
-            hint="Ask for less with resources={...}, or add a node that has it.",
+            f"The nodes have: {have}.{may_have}",
+            hint="Ask for less with resources={...}, or add a node that has it"
+            + (", and name all that it has in node_maxima, memory (bytes) too." if self._maxima else "."),
         )
 
 
@@ -81,8 +91,13 @@ def autoscaler_runs() -> bool:
     return any(kind != f"node_{node}" for node, kind in types.items())
 
 
-def _meets(node: Mapping[str, float], demand: Mapping[str, float]) -> bool:
+def meets(node: Mapping[str, float], demand: Mapping[str, float]) -> bool:
+    """Whether a node that has so much in all can meet a demand; what it does not name, it does not have."""
     return all(node.get(name, 0.0) >= amount for name, amount in demand.items())
+
+
+def _listed(nodes: Sequence[Mapping[str, float]]) -> str:
+    return "; ".join(_text(node) for node in nodes) or "there are none"
 
 
 def _text(amounts: Mapping[str, float]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from checkmaite_core.retrying import ExceptionName
+from checkmaite_ray_simple.maxima import NodeMaxima
 
 __all__ = ["RaySimpleOptions"]
 
@@ -35,6 +36,9 @@ class RaySimpleOptions(BaseModel):
             with it: what goes wrong is a :class:`checkmaite_core.StoreMaintenanceWarning`.
         maintain_timeout_seconds: How long shutting the backend down may wait for that, also without waiting for jobs;
             0 leaves the last one out.
+        node_maxima: What nodes have that the cluster does not have yet but may get, one mapping for each kind, by Ray's
+            names: ``[{"CPU": 64, "GPU": 8, "memory": 512 * 2**30}]``. A demand that neither a node nor one of these
+            meets is refused at once, where it would otherwise wait for an autoscaler that never adds such a node.
         reinit: Leave the Ray that this process is connected to and connect anew; refused while it has our jobs.
         num_cpus: CPUs that a local Ray offers; all of the machine's if left out. Only with ``address="local"``.
         dashboard: Start Ray's dashboard. Only with ``address="local"``.
@@ -53,6 +57,7 @@ class RaySimpleOptions(BaseModel):
     cancel_grace_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     maintain_after: _Count = 500
     maintain_timeout_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    node_maxima: NodeMaxima = ()
     reinit: bool = False
     num_cpus: Annotated[int, Field(ge=1)] | None = None
     dashboard: bool = False

@@ -72,7 +72,7 @@ class RayBackend(JobBackend):
         self._process = os.getpid()
         self._session = secrets.token_hex(8)
         self._client = f"{getpass.getuser()}@{socket.gethostname()}"
-        self._nodes = Nodes()
+        self._nodes = Nodes(options.node_maxima)
         self._handles = Handles(self._cancel, self._why_broken)
         self._broken: CheckmaiteError | None = None
         self._unheeded: list[tuple[str, str]] = []

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 from checkmaite_core.errors import ConfigurationError
 from checkmaite_core.retrying import ExceptionName
 from checkmaite_ledger import Policy, check_scope
+from checkmaite_ray_simple.maxima import NodeMaxima
 
 __all__ = ["LedgerConfig", "RayOptions", "RegistrySettings"]
 
@@ -82,6 +83,9 @@ class RayOptions(BaseModel):
             that wait are lost with their registry, and none can be resubmitted.
         takeover: Take the scope over from another cluster that may still be alive.
         registry: How the scope's registry works, if this client starts it.
+        node_maxima: What nodes have that the cluster does not have yet but may get, one mapping for each kind, by Ray's
+            names: ``[{"CPU": 64, "GPU": 8, "memory": 512 * 2**30}]``. A demand that neither a node nor one of these
+            meets is refused at once, where it would otherwise wait for an autoscaler that never adds such a node.
         reinit: Leave the Ray that this process is connected to and connect anew; refused while it has our backends.
         num_cpus: CPUs that a local Ray offers; all of the machine's if left out. Only with ``address="local"``.
         dashboard: Start Ray's dashboard. Only with ``address="local"``.
@@ -103,6 +107,7 @@ class RayOptions(BaseModel):
     store_submissions: bool = True
     takeover: bool = False
     registry: RegistrySettings = RegistrySettings()
+    node_maxima: NodeMaxima = ()
     reinit: bool = False
     num_cpus: Annotated[int, Field(ge=1)] | None = None
     dashboard: bool = False
