@@ -121,6 +121,7 @@ def make_environment(
     backend: Literal["ray", "ray-simple"] = "ray",
     connectors: tuple[str, ...] = (),
     client: bool = False,
+    overlay_tools: bool = True,
     extra: tuple[str | Path, ...] = (),
 ) -> WorkerEnvironment:
     """Make an environment of this interpreter's Python, at the versions of ``uv.lock``.
@@ -133,12 +134,15 @@ def make_environment(
         backend: Whose worker it is for.
         connectors: Extras of storage: s3, gcs, azure.
         client: Whether it is for a client, and has the command line and SQL too.
+        overlay_tools: Whether a worker's has pip and virtualenv, which Ray builds ``pip`` overlays with.
         extra: More of our packages by name, such as ``checkmaite-capabilities`` (with what they need); anything else
             is installed as it stands, without what it needs: a pinned requirement, a wheel, or a project's folder.
     """
     ours = [f"checkmaite-{backend}", *(["checkmaite-cli"] if client else [])]
     more = [str(one) for one in extra if str(one).startswith("checkmaite-")]
     exported = [_exported(ours, connectors), *(_exported([name], ()) for name in more)]
+    if overlay_tools and not client:
+        exported.append(_export("--only-group", "overlays"))
     lines = sorted({line for text in exported for line in text.splitlines()})
     members = [line.removeprefix("-e ./packages/") for line in lines if line.startswith("-e ./packages/")]
     _uv("venv", "--no-project", "--python", sys.executable, folder)
@@ -160,8 +164,11 @@ def make_environment(
 def _exported(packages: list[str], extras: tuple[str, ...]) -> str:
     chosen = [part for name in packages for part in ("--package", name)]
     chosen += [part for name in extras for part in ("--extra", name)]
-    plain = ("--no-dev", "--no-hashes", "--no-annotate", "--no-header")
-    return _uv("export", "--frozen", *plain, *chosen)
+    return _export("--no-dev", *chosen)
+
+
+def _export(*selection: str) -> str:
+    return _uv("export", "--frozen", "--no-hashes", "--no-annotate", "--no-header", *selection)
 
 
 def _uv(*arguments: str | Path) -> str:
