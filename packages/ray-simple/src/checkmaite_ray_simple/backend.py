@@ -42,6 +42,7 @@ from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.resources import Nodes, task_options
 from checkmaite_ray_simple.settings import RaySimpleOptions
 from checkmaite_ray_simple.settling import Settler
+from checkmaite_ray_simple.site import RaySite
 from checkmaite_ray_simple.worker import run_job
 
 __all__ = ["RaySimpleBackend"]
@@ -146,6 +147,9 @@ class RaySimpleBackend(JobBackend):
     ) -> JobPage:
         jobs = [task.job for task in list(self._tasks.values())]
         return page_of(jobs, status=status, name=name, since=since, limit=limit, cursor=cursor)
+
+    def _site(self) -> RaySite:
+        return RaySite.of_simple(self._connection, self._options)
 
     def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
         self._maintenance.tell()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from checkmaite_ray_simple.settings import RaySimpleOptions
 
 if TYPE_CHECKING:
     from checkmaite_core.backend import JobBackend
+    from checkmaite_core.preflight.site import Site
     from checkmaite_core.store import AnalyticsStoreConfig
 
 __all__ = ["RaySimplePlugin", "plugin"]
@@ -32,6 +35,26 @@ class RaySimplePlugin:
         from checkmaite_ray_simple.backend import RaySimpleBackend
 
         return RaySimpleBackend(options, store)
+
+    @contextlib.contextmanager
+    def site(self, options: RaySimpleOptions, store: AnalyticsStoreConfig) -> Iterator[Site]:
+        """The cluster as a preflight sees it, without a backend: nothing is compared, and no actor started.
+
+        Raises:
+            ClusterError: The cluster cannot be used.
+            ConfigurationError: The runtime_env cannot work.
+        """
+        from checkmaite_ray_simple import environment
+
+        environment.prepare()
+        from checkmaite_ray_simple import connection
+        from checkmaite_ray_simple.site import RaySite
+
+        connected = connection.acquire(options)
+        try:
+            yield RaySite.of_simple(connected, options)
+        finally:
+            connection.release(connected)
 
 
 plugin: Any = RaySimplePlugin()
