@@ -16,9 +16,11 @@ from checkmaite_core.errors import (
     JobError,
     JobFailedError,
     JobTimeoutError,
+    PreflightError,
     SealedError,
 )
 from checkmaite_core.errors import StorageError as _StorageError
+from checkmaite_core.preflight import PreflightReport
 
 
 def _all_errors() -> list[type[CheckmaiteError]]:
@@ -40,6 +42,8 @@ def _example(kind: type[CheckmaiteError]) -> CheckmaiteError:
         more["uri"] = "file:///x"
     if issubclass(kind, EpochTakenError | SealedError):
         more["epoch"] = 2
+    if issubclass(kind, PreflightError):
+        more["report"] = PreflightReport(backend="ray", address="local", store="./store")
     return kind("the run broke.", hint="Mend it.", **more)
 
 

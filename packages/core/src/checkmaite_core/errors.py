@@ -28,7 +28,8 @@
     │   ├── JobTimeoutError                 also a TimeoutError: the wait ended, the job goes on
     │   └── JobNotFoundError
     ├── DeploymentError                     client, image and overlay do not fit together
-    │   └── VersionSkewError
+    │   ├── VersionSkewError
+    │   └── PreflightError                  ``report`` says what would stop the jobs, and who mends it
     └── StoreError                          the analytics store
         ├── SchemaError                     a column's type is not allowed, or has changed
         ├── EventAbandonedError             a straggler's write met the marker of its settled job
@@ -57,6 +58,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from checkmaite_core.failure import FailureRecord
+    from checkmaite_core.preflight.report import PreflightReport
 
 __all__ = [
     "AccessDeniedError",
@@ -88,6 +90,7 @@ __all__ = [
     "PluginBrokenError",
     "PluginError",
     "PluginNotFoundError",
+    "PreflightError",
     "ProtocolMismatchError",
     "QueryError",
     "ResourceDemandError",
@@ -269,6 +272,18 @@ class DeploymentError(CheckmaiteError):
 
 class VersionSkewError(DeploymentError):
     """A version that must match does not."""
+
+
+class PreflightError(DeploymentError):
+    """Preflight found what would stop the jobs, so none was submitted.
+
+    Attributes:
+        report: Everything that it found; ``report.table()`` shows it.
+    """
+
+    def __init__(self, message: str, *, hint: str, report: PreflightReport) -> None:
+        super().__init__(message, hint=hint)
+        self.report = report
 
 
 class StoreError(CheckmaiteError):
