@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -22,12 +21,14 @@ from checkmaite_ray_simple.resources import autoscaler_runs
 from checkmaite_ray_simple.settings import RaySimpleOptions
 from checkmaite_ray_simple.site_answers import answer_question, explained, unanswered
 
-__all__ = ["HEAD", "RaySite"]
+__all__ = ["HEAD", "RaySite", "gather", "names_of", "on_node"]
 
 HEAD = "node:__internal_head__"
 """What Ray's head node offers one of, whether or not it offers CPUs."""
 _BUILT = ("pip", "uv", "conda", "container", "image_uri")
 """Fields of a runtime_env for which Ray installs or fetches something before a task can start."""
+_ID_LABEL = "ray.io/node-id"
+"""A label that repeats the node's id, so that no two nodes would be alike."""
 _LARGE = 64 * 1024
 """Payloads of this size (bytes) and more go into Ray's object store, and not into each question."""
 _FREE_WITHIN = 3.0
@@ -87,7 +88,7 @@ class RaySite:
                 name=names[node["NodeID"]],
                 resources=node["Resources"],
                 available=free.get(node["NodeID"], node["Resources"]),
-                labels=node.get("Labels") or {},
+                labels={name: value for name, value in (node.get("Labels") or {}).items() if name != _ID_LABEL},
                 is_head=HEAD in node["Resources"],
                 alive=node["Alive"],
             )
@@ -100,27 +101,21 @@ class RaySite:
 
     def ask(self, questions: Sequence[Question], *, timeout: float) -> list[Answer]:
         self._require_cluster()
-        deadline = time.monotonic() + timeout
         # Work that several nodes are asked about is one object, and goes into Ray's object store once.
         payloads = {id(one.payload): one.payload for one in questions}
         sent: dict[int, Any] = {key: ray.put(data) if len(data) >= _LARGE else data for key, data in payloads.items()}
         asked = [self._ask(question, sent[id(question.payload)]) for question in questions]
-        tasks = [one for one in asked if not isinstance(one, Answer)]
         try:
-            done = self._wait(tasks, deadline)
-            return [
-                one
-                if isinstance(one, Answer)
-                else _answer(question.node_id, one)
-                if one in done
-                else unanswered(question.node_id, timeout, builds=self._builds)
-                for question, one in zip(questions, asked, strict=True)
-            ]
+            came = iter(gather([one for one in asked if not isinstance(one, Answer)], timeout))
         except ConnectionError as error:  # what a ray:// connection that has ended raises
             raise ClusterUnreachableError(
                 f"the connection to the Ray at {self.address} was lost while it was asked: {error}",
                 hint="Look whether the cluster is still there, and run the preflight again.",
             ) from error
+        return [
+            one if isinstance(one, Answer) else self._answer(question.node_id, next(came), timeout)
+            for question, one in zip(questions, asked, strict=True)
+        ]
 
     def control_plane(self, store: AnalyticsStoreConfig, *, timeout: float) -> list[Check]:
         return [] if self._control_plane is None else self._control_plane(store, timeout)
@@ -138,15 +133,10 @@ class RaySite:
                 remedy="Correct resources={...}: amounts in steps of 0.0001, GPUs above 1 in whole numbers.",
             )
 
-    @staticmethod
-    def _wait(tasks: list[Any], deadline: float) -> set[Any]:
-        """Those that have an answer; the others are ended."""
-        if not tasks:
-            return set()
-        done, late = ray.wait(tasks, num_returns=len(tasks), timeout=max(0.0, deadline - time.monotonic()))
-        for task in late:
-            ray.cancel(task, force=True)
-        return set(done)
+    def _answer(self, node_id: str, came: Any, timeout: float) -> Answer:
+        if came is None:
+            return unanswered(node_id, timeout, builds=self._builds)
+        return explained(node_id, came) if isinstance(came, BaseException) else Answer(node_id=node_id, text=came)
 
     def _free(self) -> dict[str, dict[str, float]]:
         """What is free, by node; empty where that is not found out."""
@@ -173,6 +163,27 @@ class RaySite:
                 hint="Shut the backend down too, and call configure_job_backend(...) again.",
             )
         probe(self._connection.target)
+
+
+def gather(tasks: Sequence[Any], timeout: float) -> list[Any]:
+    """What became of Ray tasks, in their order: what each returned or what Ray raised for it.
+
+    Args:
+        tasks: References to what they return, which must not be None.
+        timeout: Seconds after which what runs is ended; its place holds None.
+    """
+    done, late = ray.wait(list(tasks), num_returns=len(tasks), timeout=timeout) if tasks else ([], [])
+    for task in late:
+        ray.cancel(task, force=True)
+    ready = set(done)
+    return [_outcome(task) if task in ready else None for task in tasks]
+
+
+def _outcome(task: Any) -> Any:
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayError as error:
+        return error
 
 
 def on_node(node_id: str) -> NodeAffinitySchedulingStrategy:
@@ -217,10 +228,3 @@ def _demanded(demand: Mapping[str, float]) -> dict[str, Any]:
     options: dict[str, Any] = {"num_cpus": demand.get("CPU", 0), "num_gpus": demand.get("GPU", 0)}
     options |= {"memory": demand.get("memory"), "resources": custom or None}
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _answer(node_id: str, task: Any) -> Answer:
-    try:
-        return Answer(node_id=node_id, text=ray.get(task))
-    except ray.exceptions.RayError as error:
-        return explained(node_id, error)

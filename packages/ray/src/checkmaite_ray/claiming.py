@@ -10,9 +10,9 @@ from checkmaite_ledger.writer import LedgerWriter, latest_epoch
 from checkmaite_ray.identity import is_gone
 
 if TYPE_CHECKING:
-    from checkmaite_storage import ObjectStore
+    from checkmaite_storage import Epoch, ObjectStore
 
-__all__ = ["claim"]
+__all__ = ["claim", "elsewhere"]
 
 
 def claim(objects: ObjectStore, scope: str, who: Mapping[str, Any], takeover: bool) -> tuple[LedgerWriter, bool]:
@@ -36,15 +36,9 @@ def claim(objects: ObjectStore, scope: str, who: Mapping[str, Any], takeover: bo
     """
     while True:
         latest = latest_epoch(objects, scope)
-        same = latest is None or latest.who.get("cluster_id") == who["cluster_id"]
-        if latest is not None and not same and not takeover:
-            verdict = is_gone(latest.who)
-            if not verdict.gone:
-                raise ScopeInUseError(
-                    f"scope {scope!r} at {objects.uri} is served by another Ray cluster: {verdict.reason}.",
-                    hint=f"Connect to that one ({latest.who.get('address')}), use another idempotency_scope, or, if "
-                    "it is to stop, pass takeover=True.",
-                )
+        refusal = None if takeover else elsewhere(objects, scope, latest, who["cluster_id"])
+        if refusal is not None:
+            raise refusal
         try:
             writer = LedgerWriter.claim(objects, scope, who, after=0 if latest is None else latest.number)
         except EpochTakenError:
@@ -52,3 +46,24 @@ def claim(objects: ObjectStore, scope: str, who: Mapping[str, Any], takeover: bo
         # Not the latest one: it may have died before it had done anything for the jobs of the cluster before.
         deciding = writer.deciding
         return writer, deciding is not None and deciding.who.get("cluster_id") == who["cluster_id"]
+
+
+def elsewhere(objects: ObjectStore, scope: str, latest: Epoch | None, cluster_id: str) -> ScopeInUseError | None:
+    """The error that a cluster may not serve a scope, because another one does, or may do so; None if it may.
+
+    Args:
+        objects: Where the ledger is.
+        scope: Whose it is.
+        latest: The latest epoch of the scope.
+        cluster_id: The cluster that would serve it.
+    """
+    if latest is None or latest.who.get("cluster_id") == cluster_id:
+        return None
+    verdict = is_gone(latest.who)
+    if verdict.gone:
+        return None
+    return ScopeInUseError(
+        f"scope {scope!r} at {objects.uri} is served by another Ray cluster: {verdict.reason}.",
+        hint=f"Connect to that one ({latest.who.get('address')}), use another idempotency_scope, or, if "
+        "it is to stop, pass takeover=True.",
+    )
