@@ -1,0 +1,64 @@
+"""The cluster as a preflight of the ray backend sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+from checkmaite_core.preflight.checks import Check
+from checkmaite_core.store import AnalyticsStoreConfig
+from checkmaite_ray import joining
+from checkmaite_ray.control_plane_check import ControlPlaneCheck
+from checkmaite_ray.overlay import OverlayKeeper, prepare_overlay, require_no_overlay
+from checkmaite_ray.settings import LedgerConfig, RayOptions
+from checkmaite_ray_simple import connection
+from checkmaite_ray_simple.connection import Connection
+from checkmaite_ray_simple.site import RaySite
+
+__all__ = ["opened_site", "site_of"]
+
+
+def site_of(connected: Connection, options: RayOptions, overlay: str) -> RaySite:
+    """The connected cluster, with the overlay that jobs are given there.
+
+    Args:
+        connected: The connection.
+        options: Of the backend.
+        overlay: As :func:`checkmaite_ray.overlay.prepare_overlay` has made it.
+    """
+
+    def control_plane(store: AnalyticsStoreConfig, timeout: float) -> list[Check]:
+        shared = options.ledger is None
+        ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
+        return ControlPlaneCheck(options, ledger, shared=shared).run(timeout)
+
+    return RaySite(
+        "ray",
+        connected,
+        runtime_env=options.runtime_env,
+        overlay=json.loads(overlay),
+        node_maxima=options.node_maxima,
+        control_plane=control_plane,
+    )
+
+
+@contextlib.contextmanager
+def opened_site(options: RayOptions, store: AnalyticsStoreConfig) -> Iterator[RaySite]:
+    """Connect without becoming a client of the scope's registry: none is started, and nothing is compared.
+
+    Raises:
+        ClusterError: The cluster cannot be used.
+        ConfigurationError: The runtime_env cannot work.
+    """
+    ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
+    connected = joining.connect(options, ledger)
+    keeper = OverlayKeeper()
+    try:
+        require_no_overlay()
+        overlay = prepare_overlay(options.runtime_env)
+        keeper.keep(overlay)
+        yield site_of(connected, options, overlay)
+    finally:
+        keeper.close()
+        connection.release(connected)
