@@ -1,13 +1,15 @@
 """What a contributor must pass: ``uv run nox``.
 
 Every session installs its own environment from ``uv.lock``; with a warm uv cache that is hard links and takes seconds.
-Outside the default: ``bench``, ``soak``, ``pythons`` and ``maite``; run one with ``uv run nox -s NAME``.
+Outside the default: ``image-layers``, ``footprints``, ``bench``, ``soak``, ``pythons`` and ``maite``; run one with
+``uv run nox -s NAME``.
 Arguments after ``--`` go to the session's main tool: ``uv run nox -s tests -- tests/core -k progress``.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import nox
@@ -55,7 +57,7 @@ def lint(session: nox.Session) -> None:
 def typecheck(session: nox.Session) -> None:
     """Check types strictly: the packages, and how users are meant to write against them."""
     install(session, *EVERYTHING, "--group", "typecheck")
-    session.run("mypy", *(session.posargs or [*SOURCES, "tests/typing"]))
+    session.run("mypy", *(session.posargs or [*SOURCES, ".ci", "tests/typing"]))
 
 
 @nox.session
@@ -78,6 +80,12 @@ def tests(session: nox.Session) -> None:
     """Run the tests."""
     install(session, *EVERYTHING, "--group", "integration")
     session.run("pytest", "--durations=10", *session.posargs)
+
+
+@nox.session(name="image-layers", default=False, venv_backend="none")
+def image_layers(session: nox.Session) -> None:
+    """Export the layers of a worker image: ``nox -s image-layers -- --backend ray --connector s3``."""
+    session.run(sys.executable, ".ci/image_layers.py", *session.posargs, external=True)
 
 
 @nox.session(default=False)

@@ -29,6 +29,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from image_layers import Choice, build_wheels, export_layers, locked
+
 __all__ = ["WorkerEnvironment", "make_environment"]
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +94,11 @@ class WorkerEnvironment:
 
     def install(self, *requirements: str | Path) -> None:
         """Install more, at the versions that are asked for, without what it needs."""
-        _uv("pip", "install", "--no-deps", "--python", self.python, *requirements)
+        command = ("pip", "install", "--no-deps", "--python", self.python, *requirements)
+        try:
+            _uv(*command, "--offline")  # so that no index can hold up or break a test that needs none
+        except subprocess.CalledProcessError:
+            _uv(*command)
 
     def remove(self, *distributions: str) -> None:
         _uv("pip", "uninstall", "--python", self.python, *distributions)
@@ -121,54 +127,40 @@ def make_environment(
     backend: Literal["ray", "ray-simple"] = "ray",
     connectors: tuple[str, ...] = (),
     client: bool = False,
-    overlay_tools: bool = True,
     extra: tuple[str | Path, ...] = (),
 ) -> WorkerEnvironment:
     """Make an environment of this interpreter's Python, at the versions of ``uv.lock``.
 
-    Our own packages are wheels built from the working tree. What others bring is linked from uv's cache: an
-    installed file is never to be written in place.
+    A worker's holds what the layers of its image install, pip and virtualenv among it; a client's what
+    ``pip install checkmaite-cli`` with the backend brings. Our own packages are wheels built from the working tree.
+    What others bring is linked from uv's cache: an installed file is never to be written in place.
 
     Args:
         folder: Where it is to be; must not exist.
-        backend: Whose worker it is for.
+        backend: Whose worker or client it is for.
         connectors: Extras of storage: s3, gcs, azure.
-        client: Whether it is for a client, and has the command line and SQL too.
-        overlay_tools: Whether a worker's has pip and virtualenv, which Ray builds ``pip`` overlays with.
+        client: Whether it is for a client: with the command line and SQL, without what overlays are built with.
         extra: More of our packages by name, such as ``checkmaite-capabilities`` (with what they need); anything else
             is installed as it stands, without what it needs: a pinned requirement, a wheel, or a project's folder.
     """
-    ours = [f"checkmaite-{backend}", *(["checkmaite-cli"] if client else [])]
-    more = [str(one) for one in extra if str(one).startswith("checkmaite-")]
-    exported = [_exported(ours, connectors), *(_exported([name], ()) for name in more)]
-    if overlay_tools and not client:
-        exported.append(_export("--only-group", "overlays"))
-    lines = sorted({line for text in exported for line in text.splitlines()})
-    members = [line.removeprefix("-e ./packages/") for line in lines if line.startswith("-e ./packages/")]
+    more = tuple(str(one) for one in extra if str(one).startswith("checkmaite-"))
+    ours = tuple(name.removeprefix("checkmaite-") for name in more)
+    choice = Choice(backend, connectors, (*ours, "cli") if client else ours)
+    if client:
+        requirements, members = locked(ROOT, "--no-dev", *choice.selection, *choice.extras)
+    else:
+        layers = export_layers(ROOT, choice)
+        requirements = {name: text for layer in layers.requirements.values() for name, text in layer.items()}
+        members = list(layers.members)
     _uv("venv", "--no-project", "--python", sys.executable, folder)
     made = WorkerEnvironment(folder)
     pins, wheels = folder / "requirements.txt", folder / "wheels"
-    pins.write_text("".join(f"{line}\n" for line in lines if not line.startswith("-e ")))
-    _uv("build", "--wheel", "--all-packages", "--no-create-gitignore", "--out-dir", wheels)
-    ours_built = [wheel for name in members for wheel in wheels.glob(f"checkmaite_{name.replace('-', '_')}-*.whl")]
-    install = ("pip", "install", "--no-deps", "--python", made.python, "-r", pins, *ours_built)
-    try:
-        _uv(*install, "--offline")
-    except subprocess.CalledProcessError:  # something is not in the cache yet
-        _uv(*install)
+    pins.write_text("".join(requirements.values()))
+    build_wheels(ROOT, members, wheels)
+    made.install("--no-config", "-r", pins, "--offline", *sorted(wheels.iterdir()))
     if rest := [one for one in extra if str(one) not in more]:
         made.install(*rest)
     return made
-
-
-def _exported(packages: list[str], extras: tuple[str, ...]) -> str:
-    chosen = [part for name in packages for part in ("--package", name)]
-    chosen += [part for name in extras for part in ("--extra", name)]
-    return _export("--no-dev", *chosen)
-
-
-def _export(*selection: str) -> str:
-    return _uv("export", "--frozen", "--no-hashes", "--no-annotate", "--no-header", *selection)
 
 
 def _uv(*arguments: str | Path) -> str:
