@@ -15,7 +15,6 @@ import ray
 from ray_fixtures import Cluster
 
 from checkmaite_core.errors import ClusterMismatchError, ConfigurationError
-from checkmaite_ray import _packages
 from checkmaite_ray.overlay import (
     OverlayKeeper,
     package_bytes,
@@ -33,10 +32,11 @@ _HOLD = 2
 """Seconds that a keeper's lasts."""
 _CLIENT = """
 import json, sys
+from checkmaite_ray_simple.overlay import uploading
 from checkmaite_ray import overlay
 from checkmaite_ray_simple import connection
 from checkmaite_ray_simple.settings import RaySimpleOptions
-overlay._HOLD = int(sys.argv[3])
+uploading.HOLD = int(sys.argv[3])
 connection.acquire(RaySimpleOptions(address=sys.argv[1], runtime_env=json.loads(sys.argv[4])))
 print(overlay.prepare_overlay(json.loads(sys.argv[2])))
 try:
@@ -195,14 +195,6 @@ def test_a_runtime_env_that_cannot_work_is_refused_by_name(
         prepare_overlay(runtime_env)
     assert named in str(caught.value)
     assert "4711" not in str(caught.value)
-
-
-def test_a_folder_that_is_too_large_is_refused_before_it_is_sent(
-    driver: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_packages, "GCS_STORAGE_MAX_SIZE", 100)
-    with pytest.raises(ConfigurationError, match="excludes"):
-        prepare_overlay({"working_dir": module(tmp_path, "VERSION = 1")})
 
 
 def test_a_connection_with_a_runtime_env_of_its_own_is_not_fit_to_start_a_registry(driver: Cluster) -> None:

@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": {"checkmaite_core", "fsspec"},
     "ledger": {"checkmaite_core", "checkmaite_storage"},
     "analytics-store": {"checkmaite_core", "checkmaite_storage", "pyarrow", "duckdb"},
-    "ray-simple": {"checkmaite_core", "ray", "grpc"},
+    "ray-simple": {"checkmaite_core", "ray", "grpc", "packaging"},
     "ray": {"checkmaite_core", "checkmaite_ledger", "checkmaite_ray_simple", "ray"},
     "capabilities": {"checkmaite_core", "maite", "numpy"},
     "cli": {"checkmaite_core", "checkmaite_ledger", "checkmaite_analytics_store", "typer", "click", "rich", "pyarrow"},

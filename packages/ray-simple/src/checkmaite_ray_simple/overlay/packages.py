@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import ray
-from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE, create_package
+from ray._private.runtime_env.packaging import create_package
 from ray.experimental.internal_kv import (
     _internal_kv_exists,
     _internal_kv_get,
@@ -27,12 +27,12 @@ from ray.experimental.internal_kv import (
 from ray.util.client import ray as ray_client
 
 from checkmaite_core.errors import ConfigurationError
+from checkmaite_ray_simple.overlay import folders
 
-__all__ = ["exists", "fetch", "pack", "pin", "put", "wheel"]
+__all__ = ["archive", "exists", "fetch", "pack", "pin", "put", "wheel"]
 
 _log = logging.getLogger(__name__)
 _PREFIX = "gcs://_ray_pkg_"
-_MEBIBYTE = 1024 * 1024
 
 
 def pack(path: Path, *, keep_name: bool, gitignore: bool, excludes: Sequence[str]) -> tuple[str, bytes]:
@@ -48,7 +48,7 @@ def pack(path: Path, *, keep_name: bool, gitignore: bool, excludes: Sequence[str
         Its URI, equal for equal content, and its bytes.
 
     Raises:
-        ConfigurationError: It is too large.
+        ConfigurationError: It has become too large since it was measured.
         OSError: It cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="checkmaite-") as folder:
@@ -61,7 +61,7 @@ def pack(path: Path, *, keep_name: bool, gitignore: bool, excludes: Sequence[str
             excludes=list(excludes),
             logger=_log,
         )
-        _require_size(path, target.stat().st_size)
+        folders.require_size("working_dir", path, {path.name: target.stat().st_size})
         return f"{_PREFIX}{_digest(target)}.zip", target.read_bytes()
 
 
@@ -69,7 +69,7 @@ def wheel(path: Path) -> tuple[str, bytes]:
     """A wheel under a name of its content: two builds of one version have one file name, and Ray goes by that.
 
     Raises:
-        ConfigurationError: It is too large, or its name is not a wheel's.
+        ConfigurationError: Its name is not a wheel's.
         OSError: It cannot be read.
     """
     parts = path.name.removesuffix(".whl").split("-")
@@ -78,11 +78,20 @@ def wheel(path: Path) -> tuple[str, bytes]:
             f"py_modules: {path} has not the name of a wheel.",
             hint="Build it anew (`uv build`): a wheel's name is name-version-python-abi-platform.whl.",
         )
-    _require_size(path, path.stat().st_size)
     data = path.read_bytes()
     # The build tag is the one part of a wheel's name that is free; it begins with a digit.
     build = f"0{hashlib.sha256(data).hexdigest()[:32]}"
     return f"gcs://{'-'.join((*parts[:2], build, *parts[-3:]))}.whl", data
+
+
+def archive(path: Path) -> tuple[str, bytes]:
+    """A ready-made archive.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    data = path.read_bytes()
+    return f"{_PREFIX}{hashlib.sha256(data).hexdigest()[:40]}.zip", data
 
 
 def exists(uri: str) -> bool:
@@ -126,13 +135,3 @@ def _digest(archive: Path) -> str:
             content = hashlib.sha256(opened.read(entry)).hexdigest()
             total.update(f"{entry.filename!r} {executable} {content}\n".encode())
     return total.hexdigest()[:40]
-
-
-def _require_size(path: Path, size: int) -> None:
-    if size >= GCS_STORAGE_MAX_SIZE:
-        raise ConfigurationError(
-            f"runtime_env: {path} makes a package of {size / _MEBIBYTE:.0f} MiB, and Ray keeps none of "
-            f"{GCS_STORAGE_MAX_SIZE / _MEBIBYTE:.0f} MiB or more.",
-            hint="Leave large files out with runtime_env={'excludes': [...]} or a .gitignore or .rayignore file; data "
-            "belongs on shared storage or into the worker image.",
-        )
