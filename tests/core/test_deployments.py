@@ -10,6 +10,7 @@ from checkmaite_core.deployment import (
     Environment,
     Level,
     compare_environments,
+    describe_alike,
     describe_environment,
     require_match,
 )
@@ -102,7 +103,7 @@ def test_an_environment_describes_what_is_installed_and_travels_as_json() -> Non
     hypothesis = describe_environment("hypothesis.strategies")
     assert hypothesis.subject == "hypothesis"
     assert "hypothesis" in hypothesis.versions
-    assert describe_environment(distribution="hypothesis") == hypothesis
+    assert describe_alike(hypothesis) == hypothesis
 
 
 @pytest.mark.parametrize("module", [None, "__main__", "no_such_module", "json"])
@@ -110,10 +111,11 @@ def test_code_of_a_notebook_or_script_has_no_distribution(module: str | None) ->
     assert describe_environment(module).subject is None
 
 
-def test_a_distribution_that_is_not_installed_here_is_the_subject_without_a_version() -> None:
-    here = describe_environment(distribution="their-models-not-installed")
-    assert here.subject == "their-models-not-installed"
-    assert "their-models-not-installed" not in here.versions
+def test_what_is_not_installed_here_has_no_version() -> None:
+    client = Environment(python="3.11.7", platform="linux", subject="their-models", versions={"their-models": "1.0"})
+    here = describe_alike(client)
+    assert here.subject == "their-models"
+    assert "their-models" not in here.versions
 
 
 def test_a_namespace_that_several_distributions_share_belongs_to_none(monkeypatch: pytest.MonkeyPatch) -> None:

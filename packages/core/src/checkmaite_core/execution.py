@@ -22,7 +22,7 @@ from typing import Any
 
 from checkmaite_core.capability import Capability
 from checkmaite_core.context import RunMonitor, monitored
-from checkmaite_core.deployment import describe_environment, require_match
+from checkmaite_core.deployment import describe_alike, require_match, why_unreadable
 from checkmaite_core.errors import (
     CheckmaiteError,
     EventAbandonedError,
@@ -172,8 +172,7 @@ def _run_and_commit(
 
 
 def _require_match(order: WorkOrder) -> None:
-    here = describe_environment(distribution=order.environment.subject)
-    require_match(order.environment, here, order.version_skew)
+    require_match(order.environment, describe_alike(order.environment), order.version_skew)
 
 
 def _store_of(order: WorkOrder) -> ResultStore:
@@ -198,14 +197,8 @@ def _unpickle(order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], w
     except BaseException as error:  # unpickling imports and runs the user's code, a script's sys.exit() included
         if watch.stopped(error):
             raise _Stop(FailureKind.CANCELLED, cancelled_error(order.job_id)) from error
-        missing = isinstance(error, ImportError | AttributeError)
-        raise PayloadError(
-            f"the work cannot be read on this worker: {type(error).__name__}: {error}",
-            hint="Install the package that defines the capability and its inputs in the worker's image, or send it "
-            "with runtime_env (working_dir or py_modules)."
-            if missing
-            else "Look at what the capability and its inputs do when they are unpickled.",
-        ) from error
+        message, hint = why_unreadable(error, order.environment)
+        raise PayloadError(message, hint=hint) from error
     if not isinstance(work, Payload):
         raise PayloadError(
             f"the payload holds a {type(work).__qualname__}, not work for a capability.",

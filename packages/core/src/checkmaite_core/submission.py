@@ -7,14 +7,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from checkmaite_core.capability import Capability
-from checkmaite_core.deployment import Environment, SkewPolicy, describe_environment
+from checkmaite_core.deployment import Environment, SkewPolicy, describe_alike, describe_environment, require_match
 from checkmaite_core.errors import InvalidCapabilityError, PayloadError, SubmissionError
-from checkmaite_core.inputs import Inputs, label
+from checkmaite_core.inputs import InputRef, Inputs, label
 from checkmaite_core.naming import new_job_id
 from checkmaite_core.provenance import Provenance, resolve_provenance, utc_now
 from checkmaite_core.resources import Resources
@@ -49,6 +49,23 @@ class WorkOrder(BaseModel):
     store: AnalyticsStoreConfig
     environment: Environment
     version_skew: SkewPolicy = "error"
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_another_version(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """An order that cannot be read because client and worker differ is told as just that.
+
+        Raises:
+            VersionSkewError: They differ in what must match.
+        """
+        try:
+            return handler(data)
+        except ValidationError:
+            client = data.get("environment") if isinstance(data, dict) else None
+            with contextlib.suppress(ValidationError):
+                environment = Environment.model_validate(client)
+                require_match(environment, describe_alike(environment))
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +181,18 @@ def prepare_submission(
         report_threshold=work.report_threshold,
         provenance=provenance,
         store=store,
-        environment=describe_environment(type(capability).__module__),
+        environment=describe_environment(type(capability).__module__, values=_modules(inputs, config)),
         version_skew=version_skew,
     )
     return Submission(order, Payload(capability, inputs, config), name, demand, now, bool(force), position)
+
+
+def _modules(inputs: Inputs, config: Any) -> set[str]:
+    """The modules that a worker imports to read the inputs and the config, and to load what they refer to."""
+    values = [config, *inputs.models, *inputs.datasets, *inputs.metrics]
+    loaders = [value.loader for value in values if isinstance(value, InputRef)]
+    named = {loader.partition(":")[0] for loader in loaders if isinstance(loader, str)}
+    return {type(value).__module__ for value in values} | named
 
 
 def _capability_id(capability: Any) -> str:

@@ -15,13 +15,19 @@ from checkmaite_core.deployment.comparison import (
     SkewPolicy,
     VersionSkewWarning,
     compare_environments,
-    needed_for,
     require_match,
 )
-from checkmaite_core.deployment.environment import Environment, NodeEnvironment, describe_environment
+from checkmaite_core.deployment.environment import (
+    Environment,
+    NodeEnvironment,
+    describe_alike,
+    describe_environment,
+)
+from checkmaite_core.deployment.needs import needed_for
 from checkmaite_core.deployment.origin import distribution_of
 from checkmaite_core.deployment.stamp import Stamp, read_stamp, write_stamp
 from checkmaite_core.deployment.table import findings_table
+from checkmaite_core.deployment.unreadable import why_unreadable
 
 __all__ = [
     "Environment",
@@ -32,11 +38,13 @@ __all__ = [
     "Stamp",
     "VersionSkewWarning",
     "compare_environments",
+    "describe_alike",
     "describe_environment",
     "distribution_of",
     "findings_table",
     "needed_for",
     "read_stamp",
     "require_match",
+    "why_unreadable",
     "write_stamp",
 ]

@@ -18,7 +18,6 @@ __all__ = [
     "SkewPolicy",
     "VersionSkewWarning",
     "compare_environments",
-    "needed_for",
     "require_match",
 ]
 
@@ -73,36 +72,18 @@ def compare_environments(client: Environment, worker: Environment, needed: Seque
     Args:
         client: The client's environment.
         worker: The worker's.
-        needed: Distributions that the worker must have, such as those of :func:`needed_for`.
+        needed: Distributions that the worker must have, such as those of :func:`needed_for` for its store.
     """
     findings = [
         *_pythons(client, worker),
         *_missing(client, worker, needed),
         *_versions(client, worker),
+        *_code(client, worker),
     ]
     findings += _locks(client, worker, same=not findings)
     findings += _others(client, worker)
     order = list(Level)
     return sorted(findings, key=lambda finding: (order.index(finding.level), finding.distribution))
-
-
-def needed_for(uri: str) -> tuple[str, ...]:
-    """Distributions that a worker needs to write to an analytics store.
-
-    Args:
-        uri: The store's location.
-    """
-    scheme = uri.partition("://")[0] if "://" in uri else "file"
-    connector = {
-        "s3": "s3fs",
-        "s3a": "s3fs",
-        "gs": "gcsfs",
-        "gcs": "gcsfs",
-        "az": "adlfs",
-        "abfs": "adlfs",
-        "abfss": "adlfs",
-    }
-    return (connector[scheme],) if scheme in connector else ()
 
 
 def _pythons(client: Environment, worker: Environment) -> Iterator[Finding]:
@@ -130,7 +111,7 @@ def _missing(client: Environment, worker: Environment, needed: Sequence[str]) ->
             name,
             version or _ABSENT,
             _ABSENT,
-            "workers reach the analytics store with it",
+            "jobs write to the analytics store with it",
             f'image: pip install "{name}=={version}"' if version else f"image: pip install {name}",
         )
 
@@ -155,6 +136,28 @@ def _versions(client: Environment, worker: Environment) -> Iterator[Finding]:
         else:
             reason = "results could differ from those of a run on the client"
             yield Finding(Level.WARNING, name, ours, theirs, reason, follow)
+
+
+def _code(client: Environment, worker: Environment) -> Iterator[Finding]:
+    """The file that defines the capability, where it is another one with another text.
+
+    One file that has changed since is none of it: on one machine, jobs wait while their code is worked on.
+    """
+    if client.code is None or worker.code is None or client.module != worker.module:
+        return
+    (place, _, text), (their_place, _, their_text) = client.code.partition("-"), worker.code.partition("-")
+    name = client.subject or ""
+    ours, theirs = client.versions.get(name), worker.versions.get(name)
+    if place == their_place or text == their_text or (None not in (ours, theirs) and ours != theirs):
+        return
+    yield Finding(
+        Level.ERROR,
+        name or str(client.module),
+        f"{ours or ''} {text[:8]}".strip(),
+        f"{theirs or ''} {their_text[:8]}".strip(),
+        f"{client.module}, which defines the submitted capability, has another text there",
+        "client: configure_job_backend(...) again, to send runtime_env anew; or image: install the client's build",
+    )
 
 
 def _locks(client: Environment, worker: Environment, *, same: bool) -> Iterator[Finding]:

@@ -7,15 +7,16 @@ import platform
 import re
 import shutil
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import metadata, util
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from checkmaite_core.deployment.origin import distribution_of
+from checkmaite_core.deployment.origin import code_of, comes_from, distribution_of
 from checkmaite_core.deployment.stamp import read_stamp
 
-__all__ = ["OURS", "SHOULD_MATCH", "Environment", "NodeEnvironment", "describe_environment"]
+__all__ = ["OURS", "SHOULD_MATCH", "Environment", "NodeEnvironment", "describe_alike", "describe_environment"]
 
 OURS = (
     "checkmaite-core",
@@ -39,8 +40,12 @@ class Environment(BaseModel):
     Attributes:
         python: Version of the interpreter.
         platform: Operating system and machine.
-        versions: Version by distribution, of those that both sides share; what is not installed is left out.
-        subject: Distribution that defines the submitted capability, if it is an installed one.
+        versions: Version by distribution, of those that both sides share, and of those that define the capability
+            and the classes of its inputs. What is not installed is left out, and so is a subject whose code would be
+            imported from elsewhere, such as from an overlay.
+        module: The module that defines the submitted capability.
+        subject: Distribution that this module comes from, if it is an installed one.
+        code: Tells whether that module is the same file, or has the same text: ``place-text``, two digests.
         lock: Digest of the lock that the environment was made from, as its stamp has it (see
             :func:`checkmaite_core.deployment.write_stamp`); None without a stamp.
         distributions: Version by distribution, of all that is installed. Only in a whole description.
@@ -53,7 +58,9 @@ class Environment(BaseModel):
     python: str
     platform: str
     versions: dict[str, str] = Field(default_factory=dict)
+    module: str | None = None
     subject: str | None = None
+    code: str | None = None
     lock: str | None = None
     distributions: dict[str, str] = Field(default_factory=dict)
     tools: dict[str, str] = Field(default_factory=dict)
@@ -77,29 +84,53 @@ class NodeEnvironment:
 
 
 def describe_environment(
-    module: str | None = None, *, distribution: str | None = None, whole: bool = False
+    module: str | None = None, *, values: Collection[str] = (), whole: bool = False
 ) -> Environment:
     """Describe this process's environment.
 
     Args:
         module: Name of the module that defines the capability; the distribution it comes from is included.
-        distribution: Name of such a distribution, where it is known already.
+        values: Names of the modules whose classes its inputs and its config have; their distributions are included.
         whole: Also all other distributions, and the tools that overlays are made with. It takes a look at each of
             them, and is some kilobytes long.
+
+    Raises:
+        DeploymentError: The environment's stamp cannot be read.
     """
-    described = _described(distribution or (distribution_of(module.partition(".")[0]) if module else None))
+    subject = distribution_of(_top_level(module)) if module else None
+    further = {found for name in values if (found := distribution_of(_top_level(name))) is not None}
+    described = _described(module, subject, code_of(module) if module else None, frozenset(further))
     return described.model_copy(update={"distributions": _all_versions(), "tools": _tools()}) if whole else described
 
 
+def describe_alike(other: Environment) -> Environment:
+    """Describe this process's environment by what another's description looks at, so that the two can be compared.
+
+    Args:
+        other: Such as the client's, on a worker.
+
+    Raises:
+        DeploymentError: The environment's stamp cannot be read.
+    """
+    code = code_of(other.module) if other.module else None
+    return _described(other.module, other.subject, code, frozenset(other.versions))
+
+
 @functools.lru_cache(maxsize=64)
-def _described(subject: str | None) -> Environment:
+def _described(module: str | None, subject: str | None, code: str | None, further: frozenset[str]) -> Environment:
     """One object for each subject: many jobs have the same."""
     base = _base_environment()
-    if subject is None or subject in base.versions:
-        return base.model_copy(update={"subject": subject})
-    version = _version(subject)
-    versions = base.versions if version is None else {**base.versions, subject: version}
-    return base.model_copy(update={"versions": versions, "subject": subject})
+    versions = dict(base.versions)
+    for name in sorted({*further, subject} - {None, *versions}, key=str):
+        version = _version(str(name))
+        overlaid = name == subject and module is not None and not comes_from(_top_level(module), str(name))
+        if version is not None and not overlaid:
+            versions[str(name)] = version
+    return base.model_copy(update={"module": module, "subject": subject, "code": code, "versions": versions})
+
+
+def _top_level(module: str) -> str:
+    return module.partition(".")[0]
 
 
 @functools.cache

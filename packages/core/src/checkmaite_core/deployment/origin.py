@@ -1,26 +1,147 @@
-"""Where code comes from: the distribution behind a module."""
+"""Where a module's code comes from: its distribution, its file, its text. Nothing is imported."""
 
 from __future__ import annotations
 
 import functools
-from importlib import metadata
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib import metadata, util
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-__all__ = ["distribution_of"]
+__all__ = ["code_of", "comes_from", "distribution_of"]
 
 
 @functools.cache
 def distribution_of(top_level: str) -> str | None:
-    """The distribution that brings a top-level module.
+    """The distribution that brings a top-level module, an editable one included.
 
-    None for scripts, notebooks, loose files, editable installations (which list no files) and namespaces that
-    several distributions share.
+    None for scripts, notebooks, loose files, and namespaces that several distributions share.
     """
-    if top_level == "__main__":
+    if top_level == "__main__" or top_level in sys.stdlib_module_names:
         return None  # without a look at all that is installed, which takes a while
     found = set(_packages().get(top_level, []))
-    return found.pop() if len(found) == 1 else None
+    if found:
+        return found.pop() if len(found) == 1 else None
+    folder = _folder_of(top_level)
+    return None if folder is None else _editable_folders().get(folder)
+
+
+@functools.cache
+def comes_from(top_level: str, distribution: str) -> bool:
+    """Whether a module would be imported from this distribution, and not from an overlay or a folder before it.
+
+    True also where that cannot be told: there is no such module, or it has no place of its own.
+    """
+    folder = _folder_of(top_level)
+    try:
+        installed = metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return folder is None
+    return folder is None or any(Path(folder).is_relative_to(root) for root in _roots(installed))
+
+
+def code_of(module: str) -> str | None:
+    """Tells whether a module is the same file here and elsewhere, or has at least the same text.
+
+    Returns:
+        Digests of its place (the machine and the path) and of its text, as ``place-text``; None if it has no
+        source file.
+    """
+    path = None if module == "__main__" else _file_of(module)
+    if path is None:
+        return None
+    try:
+        status = os.stat(path)
+        text = _digest_of_file(path, status.st_mtime_ns, status.st_size)
+    except OSError:
+        return None  # it has gone since it was imported: there is nothing to compare
+    return f"{_digest(f'{platform.node()} {path}'.encode())}-{text}"
 
 
 @functools.cache
 def _packages() -> dict[str, list[str]]:
     return {name: list(found) for name, found in metadata.packages_distributions().items()}
+
+
+@functools.cache
+def _editable_folders() -> dict[str, str]:
+    """Distribution by folder, of those that are installed as a line of a ``.pth`` file."""
+    found: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        if _project(distribution) is not None:
+            for folder in _path_lines(distribution):
+                found.setdefault(folder, distribution.name)
+    return found
+
+
+def _roots(distribution: metadata.Distribution) -> Iterator[str]:
+    """The folders that a distribution's modules lie in."""
+    project = _project(distribution)
+    if project is None:
+        yield os.path.realpath(str(distribution.locate_file("")))
+    else:
+        yield project
+        yield from _path_lines(distribution)
+
+
+def _project(distribution: metadata.Distribution) -> str | None:
+    """The folder of the project that a distribution is an editable installation of."""
+    try:
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        editable = origin.get("dir_info", {}).get("editable") is True
+        return os.path.realpath(unquote(urlsplit(origin["url"]).path)) if editable else None
+    except (ValueError, KeyError, AttributeError):
+        return None  # not as the standard has it: taken for an ordinary installation
+
+
+def _path_lines(distribution: metadata.Distribution) -> Iterator[str]:
+    for file in distribution.files or ():
+        if file.suffix == ".pth":
+            for line in Path(str(distribution.locate_file(file))).read_text("utf-8").splitlines():
+                if os.path.isabs(line.strip()):
+                    yield os.path.realpath(line.strip())
+
+
+def _folder_of(top_level: str) -> str | None:
+    """The folder on the path that a top-level module would be imported from."""
+    spec = _spec_of(top_level)
+    if spec is None or spec.origin is None or not spec.has_location:
+        return None
+    package = Path(spec.origin).parent if spec.submodule_search_locations is not None else Path(spec.origin)
+    return os.path.realpath(package.parent)
+
+
+def _file_of(module: str) -> str | None:
+    top_level, *rest = module.split(".")
+    spec = _spec_of(top_level)
+    name = top_level
+    for part in rest:
+        name = f"{name}.{part}"
+        # The finders of a package's own folders, asked without the import of the package.
+        spec = PathFinder.find_spec(name, spec.submodule_search_locations) if spec is not None else None
+    if spec is None or not spec.has_location or not (spec.origin or "").endswith(".py"):
+        return None
+    return spec.origin
+
+
+def _spec_of(top_level: str) -> ModuleSpec | None:
+    try:
+        return util.find_spec(top_level)
+    except (ImportError, ValueError):
+        return None  # it is there and has no spec, as __main__ and modules that were made by hand
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=1000)
+def _digest_of_file(path: str, changed_at: int, size: int) -> str:
+    """Read again only if it has changed. Line ends do not count: version control may change them."""
+    return _digest(Path(path).read_bytes().replace(b"\r\n", b"\n"))

@@ -77,19 +77,33 @@ def read_stamp(prefix: Path | None = None) -> Stamp | None:
     """The stamp of an environment; None if it has none.
 
     Args:
-        prefix: The environment's folder; this process's own (``sys.prefix``) if None.
+        prefix: The environment's folder. If None, it is this process's own, and where that has no stamp, the one that
+            it sees the packages of: an overlay with ``pip`` runs in an environment of its own, over the image's.
 
     Raises:
         DeploymentError: There is one, but it cannot be read.
     """
-    place = (Path(sys.prefix) if prefix is None else prefix) / _PLACE
+    for folder in _prefixes() if prefix is None else [prefix]:
+        place = folder / _PLACE
+        try:
+            return Stamp.model_validate_json(place.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValidationError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not a stamp"
+            raise DeploymentError(
+                f"the stamp {place} cannot be read: {reason}.",
+                hint="Write it anew: python -m checkmaite_core.deployment stamp --lock FILE",
+            ) from error
+    return None
+
+
+def _prefixes() -> list[Path]:
+    own = Path(sys.prefix)
     try:
-        return Stamp.model_validate_json(place.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not a stamp"
-        raise DeploymentError(
-            f"the stamp {place} cannot be read: {reason}.",
-            hint="Write it anew: python -m checkmaite_core.deployment stamp --lock FILE",
-        ) from error
+        lines = (own / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return [own]  # no virtual environment
+    settings = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
+    over = settings.get("include-system-site-packages", "").lower() == "true"
+    return [own, Path(sys.base_prefix)] if over else [own]
