@@ -16,6 +16,7 @@ from checkmaite_core.preflight.site import Answer, Question, SiteNode
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_ray_simple.address import Kind
 from checkmaite_ray_simple.connection import Connection
+from checkmaite_ray_simple.overlay.masking import secrets_of
 from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.resources import autoscaler_runs
 from checkmaite_ray_simple.settings import RaySimpleOptions
@@ -41,7 +42,7 @@ class RaySite:
     Args:
         kind: The backend's name.
         connection: The connection.
-        runtime_env: The overlay of jobs, for messages.
+        runtime_env: The overlay of jobs as the user gave it: what it takes to set it up, and what must not be shown.
         overlay: What a task must be given to get that overlay; None if it has it from the connection.
         node_maxima: What nodes that may be added have.
         control_plane: ``control_plane(store, timeout)`` looks at the backend's own processes; None if it has none.
@@ -60,6 +61,7 @@ class RaySite:
         self.kind = kind
         self.node_maxima = tuple(node_maxima)
         self._connection = connection
+        self._secrets = secrets_of(runtime_env)
         self._builds = any(runtime_env.get(field) for field in _BUILT)
         self._options: dict[str, Any] = {} if overlay is None else {"runtime_env": dict(overlay)}
         self._control_plane = control_plane
@@ -128,15 +130,19 @@ class RaySite:
         except ValueError as error:
             return Answer(
                 node_id=question.node_id,
-                problem=f"Ray does not take what the job asks for: {error}.",
+                problem=f"Ray does not take what the job asks for: {error}",
                 mender="client",
-                remedy="Correct resources={...}: amounts in steps of 0.0001, GPUs above 1 in whole numbers.",
+                remedy="correct resources={...}: amounts in steps of 0.0001, GPUs above 1 in whole numbers",
             )
 
     def _answer(self, node_id: str, came: Any, timeout: float) -> Answer:
         if came is None:
             return unanswered(node_id, timeout, builds=self._builds)
-        return explained(node_id, came) if isinstance(came, BaseException) else Answer(node_id=node_id, text=came)
+        return (
+            explained(node_id, came, self._secrets)
+            if isinstance(came, BaseException)
+            else Answer(node_id=node_id, text=came)
+        )
 
     def _free(self) -> dict[str, dict[str, float]]:
         """What is free, by node; empty where that is not found out."""

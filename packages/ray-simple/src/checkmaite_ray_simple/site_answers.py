@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Collection
 
 import ray
 from ray import cloudpickle
 from ray import exceptions as raised
 
+from checkmaite_core.preflight.checks import Mender
 from checkmaite_core.preflight.site import Answer
 from checkmaite_ray_simple.failures import first_line
+from checkmaite_ray_simple.overlay.masking import masked_text
 
 __all__ = ["answer_question", "explained", "unanswered"]
 
@@ -28,39 +30,16 @@ def answer_question(inquiry: str, payload: bytes) -> str:
     return answer(inquiry, payload, cloudpickle.loads)
 
 
-def explained(node_id: str, error: BaseException) -> Answer:
-    """The answer to a question that Ray could not have answered, out of what it raised."""
+def explained(node_id: str, error: BaseException, secrets: Collection[str] = ()) -> Answer:
+    """The answer to a question that Ray could not have answered, out of what it raised.
 
-    def because(problem: str, mender: Any, remedy: str) -> Answer:
-        return Answer(node_id=node_id, problem=problem, mender=mender, remedy=remedy)
-
-    if isinstance(error, raised.RuntimeEnvSetupError):
-        return because(
-            f"the runtime_env could not be set up: {_setup_failure(error)}",
-            "client",
-            "Correct what is named here in runtime_env={...}, or put what it brings into the worker image.",
-        )
-    if isinstance(error, raised.OutOfMemoryError):
-        return because(
-            f"Ray killed the process that looked, for memory: {first_line(error)}",
-            "cluster",
-            "Free memory on the node, or give it more: a job would be killed as well.",
-        )
-    if isinstance(error, raised.NodeDiedError | raised.LocalRayletDiedError | raised.TaskUnschedulableError):
-        return because(
-            f"the node went away while it was asked: {first_line(error)}",
-            "cluster",
-            "Look at the node's Ray logs, and run the preflight again.",
-        )
-    if isinstance(error, raised.WorkerCrashedError):
-        return because(
-            "the process that looked was killed or crashed, as a native library that does not fit the machine does.",
-            "image",
-            "Run `python -X faulthandler -c 'import MODULE'` with the capability's module in the worker image.",
-        )
-    if isinstance(error, raised.RayTaskError):
-        return because(*_not_importable(str(error)))
-    return because(f"Ray could not have it answered: {first_line(error)}", "cluster", "Look at the node's Ray logs.")
+    Args:
+        node_id: Where it was asked.
+        error: What Ray raised.
+        secrets: Values that must not be shown, such as those of the overlay's variables.
+    """
+    problem, mender, remedy = _reason(error)
+    return Answer(node_id=node_id, problem=masked_text(problem, secrets), mender=mender, remedy=remedy)
 
 
 def unanswered(node_id: str, timeout: float, *, builds: bool) -> Answer:
@@ -72,39 +51,69 @@ def unanswered(node_id: str, timeout: float, *, builds: bool) -> Answer:
         builds: Whether packages are installed before it can be answered.
     """
     cause = (
-        "The packages of runtime_env may still be on their way"
+        "the packages of runtime_env may still be on their way"
         if builds
-        else "No process could be started there, or something that it looked at hangs: an import, a mount, a firewall "
-        "that drops packets"
+        else "no process could be started there, or something that it looked at hangs, such as an import, a mount or a "
+        "firewall that drops packets"
     )
     return Answer(
         node_id=node_id,
-        problem=f"no answer within {timeout:.3g} s. {cause}.",
+        problem=f"no answer within {timeout:.3g} s: {cause}",
         mender="cluster",
-        remedy="Give it longer (timeout=SECONDS); if that does not help, look at the node's Ray logs and at what else "
-        "this report says of it.",
+        remedy="give it longer (timeout=SECONDS); if that does not help, look at the node's Ray logs",
     )
 
 
-def _setup_failure(error: raised.RuntimeEnvSetupError) -> str:
-    """The end of what the installer said, where the reason stands."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+def _reason(error: BaseException) -> tuple[str, Mender, str]:
+    """Problem, mender and remedy."""
+    if isinstance(error, raised.RuntimeEnvSetupError):
+        return (
+            f"the runtime_env cannot be set up there: {_end_of(str(error.error_message or error))}",
+            "client",
+            "correct what is named here in runtime_env={...}, or have what it brings put into the worker image",
+        )
+    if isinstance(error, raised.OutOfMemoryError):
+        return (
+            f"Ray killed the process that looked, for memory: {first_line(error)}",
+            "cluster",
+            "free memory on the node, or give it more: a job would be killed as well",
+        )
+    if isinstance(error, raised.NodeDiedError | raised.LocalRayletDiedError | raised.TaskUnschedulableError):
+        return (
+            f"the node went away, or has less than it said ({type(error).__name__})",
+            "cluster",
+            "look at the node's Ray logs, and run the preflight again",
+        )
+    if isinstance(error, raised.WorkerCrashedError):
+        return (
+            "the process that looked was killed or has crashed, as happens with native libraries that do not fit",
+            "image",
+            "import what the job needs in the worker image, and see where it crashes:\n"
+            "python -X faulthandler -c 'import MODULE'",
+        )
+    if isinstance(error, raised.RayTaskError):
+        return _not_importable(str(error))
+    return f"Ray did not have it answered: {first_line(error)}", "cluster", "look at the node's Ray logs"
+
+
+def _end_of(text: str) -> str:
+    """The last lines of what an installer said, where the reason stands."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     return " ".join(lines[-3:])[-600:]
 
 
-def _not_importable(text: str) -> tuple[str, Any, str]:
-    """Problem, mender and remedy, where our own function has raised: it does that only if something is missing."""
+def _not_importable(text: str) -> tuple[str, Mender, str]:
+    """What it means that our own function has raised: it does that only if something is missing."""
     module, name = _NO_MODULE.search(text), _NO_NAME.search(text)
     if module and module["module"].startswith(_OURS):
         distribution = module["module"].partition(".")[0].replace("_", "-")
-        problem = f"{distribution} is not installed there, or an older version: there is no module {module['module']}."
-        return problem, "image", f"Install {distribution} in the worker image, at the client's version."
+        problem = f"{distribution} is not installed there, or an older version: it has no module {module['module']}"
+        return problem, "image", f"install {distribution} in the worker image, at the client's version"
     if module:
-        problem = f"the worker's environment is incomplete: there is no module {module['module']}."
-        return problem, "image", "Build the worker image from the lock, with all that its packages need."
+        problem = f"its environment is incomplete: there is no module {module['module']}"
+        return problem, "image", "build the worker image from the lock, with all that its packages need"
     if name and name["module"].startswith(_OURS):
         distribution = name["module"].partition(".")[0].replace("_", "-")
-        problem = f"{distribution} is another version there: {name['module']} has no {name['name']}."
-        return problem, "image", f"Install the client's version of {distribution} in the worker image."
-    lines = text.strip().splitlines()
-    return f"it could not be looked at: {lines[-1] if lines else 'Ray does not say why'}", "image", "Read its Ray logs."
+        problem = f"{distribution} is another version there: {name['module']} has no {name['name']}"
+        return problem, "image", f"install {distribution} in the worker image, at the client's version"
+    return f"it could not be looked at: {_end_of(text)}", "image", "build the worker image from the lock"

@@ -117,12 +117,12 @@ class ControlPlaneCheck:
             return [self._bad(self._registry, host.name, said.problem, said.mender, said.remedy)]
         if said.not_importable:
             found = f"they cannot be imported: {said.not_importable}"
-            remedy = "Install checkmaite-ray, at the client's version and with all that it needs, in the image of this "
-            return [self._bad(self._registry, host.name, found, "image", remedy + "node.")]
+            remedy = "install checkmaite-ray, at the client's version and with all that it needs, in this node's image"
+            return [self._bad(self._registry, host.name, found, "image", remedy)]
         if said.protocol != PROTOCOL:
             older = "image" if said.protocol < PROTOCOL else "client"
             found = f"they speak version {said.protocol} of the protocol, this client version {PROTOCOL}"
-            remedy = f"Update checkmaite-ray in the {older}."
+            remedy = f"update checkmaite-ray in the {older}"
             return [self._bad(self._registry, host.name, found, "image" if older == "image" else "client", remedy)]
         checks = [self._check(self._registry, host.name, "ok", "they can be imported")]
         if said.unreachable is not None:
@@ -153,8 +153,8 @@ class ControlPlaneCheck:
                     f"what {other.name} has written there is not seen here: each node has a place of its own under "
                     "this name, so a registry that is restarted on the other one has forgotten every job",
                     "client",
-                    "Use a location that all nodes share: an object store, such as s3://bucket/prefix, or a file "
-                    "system that is mounted on all of them.",
+                    "use a location that all nodes share: an object store, such as s3://bucket/prefix, or a file "
+                    "system that is mounted on all of them",
                 )
             )
         return checks
@@ -168,13 +168,13 @@ class ControlPlaneCheck:
         if seen:
             return self._check(self._place, "client", "ok", f"this client sees what {host.name} has written there")
         found = f"this client does not see what {host.name} has written there, so `checkmaite jobs` shows nothing of it"
-        remedy = "Use a location that client and cluster share, such as s3://bucket/prefix."
+        remedy = "use a location that client and cluster share, such as s3://bucket/prefix"
         return self._check(self._place, "client", "warning", found, "client", remedy)
 
     def _nowhere(self) -> Check:
         wanted = ", ".join(f"{amount:g} {name}" for name, amount in self._wanted.items())
         found = f"no node has {wanted}, so there is none that they can run on"
-        remedy = 'Start a node that has it, or change registry={"control_plane_resources": {...}}.'
+        remedy = 'start a node that has it, or change registry={"control_plane_resources": {...}}'
         level: CheckLevel = "warning" if autoscaler_runs() else "error"
         return self._check(self._registry, "", level, found, "cluster", remedy)
 
