@@ -84,7 +84,7 @@ def largest(sizes: Mapping[str, int], shown: int = _SHOWN) -> list[Culprit]:
 def _down(
     place: PurePosixPath, totals: Mapping[PurePosixPath, int], children: Mapping[PurePosixPath, set[PurePosixPath]]
 ) -> PurePosixPath:
-    while place in children:
+    while place in children and not place.name.startswith("."):
         most = max(children[place], key=lambda child: (totals[child], child))
         if totals[most] < _DRILL * totals[place]:
             break
