@@ -9,15 +9,10 @@ from typing import Any
 
 import ray
 
-from checkmaite_core.errors import (
-    CheckmaiteError,
-    ConfigurationError,
-    PluginError,
-    StorageUnreachableError,
-    UnauthenticatedError,
-)
+from checkmaite_core.errors import CheckmaiteError
 from checkmaite_core.naming import new_probe_token
 from checkmaite_core.preflight.checks import Check, CheckLevel, Mender
+from checkmaite_core.preflight.storage import explain_storage
 from checkmaite_ray.control_plane_look import Findings, Request, look, look_again, sees_probe
 from checkmaite_ray.identity import placement
 from checkmaite_ray.protocol import PROTOCOL, raise_problem
@@ -126,8 +121,8 @@ class ControlPlaneCheck:
             return [self._bad(self._registry, host.name, found, "image" if older == "image" else "client", remedy)]
         checks = [self._check(self._registry, host.name, "ok", "they can be imported")]
         if said.unreachable is not None:
-            error = _error(said.unreachable)
-            return [*checks, self._bad(self._place, host.name, error.message, _mender(error), error.hint)]
+            trouble = explain_storage(_error(said.unreachable))
+            return [*checks, self._bad(self._place, host.name, trouble.found, trouble.mender, trouble.remedy)]
         checks.append(self._check(self._place, host.name, "ok", "read, written, and a second write was refused"))
         if said.in_use is not None:
             error = _error(said.in_use)
@@ -208,12 +203,3 @@ def _error(problem: dict[str, Any]) -> CheckmaiteError:
     except CheckmaiteError as error:
         return error
     raise AssertionError("raise_problem raises what it is given")
-
-
-def _mender(error: CheckmaiteError) -> Mender:
-    """Who can do something about the control plane's not reaching its ledger."""
-    if isinstance(error, PluginError):
-        return "image"
-    if isinstance(error, ConfigurationError):
-        return "client"
-    return "cluster" if isinstance(error, UnauthenticatedError | StorageUnreachableError) else "storage"
