@@ -13,7 +13,7 @@ from pathlib import Path
 
 from checkmaite_core.deployment import distribution_of
 
-__all__ = ["code_of_module"]
+__all__ = ["code_of_files", "code_of_module"]
 
 _FRAMEWORK = frozenset({"checkmaite_core", "pydantic", "pydantic_core", "annotated_types", "typing_extensions"})
 """What capabilities are written with: a new release of these alone makes no other work."""
@@ -31,7 +31,7 @@ def code_of_module(module: str) -> str | None:
         return ""
     distribution = distribution_of(top)
     recorded = _recorded(distribution, top) if distribution is not None else None
-    return recorded or _of_files(module)
+    return recorded or code_of_files(module)
 
 
 @functools.cache
@@ -49,7 +49,7 @@ def _recorded(distribution: str, top: str) -> str | None:
     return f"{distribution} {hashlib.sha256(chr(10).join(hashes).encode()).hexdigest()}"
 
 
-def _of_files(module: str) -> str | None:
+def code_of_files(module: str) -> str | None:
     """The digest of the outermost package that has a file, or of the module's own file."""
     parts = module.split(".")
     for count in range(1, len(parts) + 1):
