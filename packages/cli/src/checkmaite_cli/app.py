@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from checkmaite_cli.deployment_commands import deployment_app
+
 __all__ = ["app"]
 
 
@@ -59,6 +61,7 @@ jobs_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(deployment_app, name="deployment")
 
 
 def _version(wanted: bool) -> None:

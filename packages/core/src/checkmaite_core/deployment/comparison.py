@@ -25,7 +25,7 @@ SkewPolicy = Literal["error", "warn", "ignore"]
 """What to do where versions that must match do not: refuse, say so and go on, or go on."""
 
 _ABSENT = "-"
-_SHOWN = 4
+_SHOWN = 3
 
 
 class VersionSkewWarning(UserWarning):
@@ -193,13 +193,16 @@ def _others(client: Environment, worker: Environment) -> Iterator[Finding]:
         if name not in client.versions and worker.distributions.get(name, version) != version
     )
     if differing:
-        shown = ", ".join(differing[:_SHOWN]) + (", ..." if len(differing) > _SHOWN else "")
+        shown = ", ".join(
+            f"{name} {client.distributions[name]} / {worker.distributions[name]}" for name in differing[:_SHOWN]
+        )
+        more = ", ..." if len(differing) > _SHOWN else ""
         yield Finding(
             Level.NOTE,
             f"{len(differing)} other{'s' if len(differing) > 1 else ''}",
             _ABSENT,
             _ABSENT,
-            f"they differ, and are not known to matter: {shown}",
+            f"they differ, and are not known to matter: {shown}{more}",
             "make client and image from one lock",
         )
 

@@ -84,20 +84,21 @@ class NodeEnvironment:
 
 
 def describe_environment(
-    module: str | None = None, *, values: Collection[str] = (), whole: bool = False
+    module: str | None = None, *, values: Collection[str] = (), distribution: str | None = None, whole: bool = False
 ) -> Environment:
     """Describe this process's environment.
 
     Args:
         module: Name of the module that defines the capability; the distribution it comes from is included.
         values: Names of the modules whose classes its inputs and its config have; their distributions are included.
+        distribution: Name of the capability's distribution, where it is known already.
         whole: Also all other distributions, and the tools that overlays are made with. It takes a look at each of
             them, and is some kilobytes long.
 
     Raises:
         DeploymentError: The environment's stamp cannot be read.
     """
-    subject = distribution_of(_top_level(module)) if module else None
+    subject = distribution or (distribution_of(_top_level(module)) if module else None)
     further = {found for name in values if (found := distribution_of(_top_level(name))) is not None}
     described = _described(module, subject, code_of(module) if module else None, frozenset(further))
     return described.model_copy(update={"distributions": _all_versions(), "tools": _tools()}) if whole else described
