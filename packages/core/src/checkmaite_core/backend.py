@@ -6,9 +6,10 @@ import difflib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,7 +24,12 @@ from checkmaite_core.submission import Submission, prepare_submission
 from checkmaite_core.tracking import check_timeout
 from checkmaite_core.work import Work
 
-__all__ = ["JobBackend", "JobBackendPlugin", "load_backend_plugin", "parse_options"]
+if TYPE_CHECKING:
+    # Imported where one is run: a preflight looks at much that no other job or client needs.
+    from checkmaite_core.preflight import PreflightReport, Site
+    from checkmaite_core.preflight.trials import Trial
+
+__all__ = ["JobBackend", "JobBackendPlugin", "SitePlugin", "load_backend_plugin", "parse_options"]
 
 
 class JobBackend(ABC):
@@ -108,6 +114,7 @@ class JobBackend(ABC):
         report_threshold: float = 0.5,
         force: bool = False,
         queue_timeout: float | None = 0.0,
+        preflight: bool = False,
     ) -> Job:
         """Submit one run (see :func:`checkmaite_core.submit_capability`)."""
         work = Work(
@@ -123,6 +130,8 @@ class JobBackend(ABC):
         check_timeout(queue_timeout, "queue_timeout")
         self._refuse_if_closed()
         submission = self._prepared(work, force)
+        if preflight:
+            self._require_preflight([submission])
         return self._submit_all([submission], queue_timeout=queue_timeout)[0]
 
     def submit_all(
@@ -131,12 +140,64 @@ class JobBackend(ABC):
         *,
         force: bool = False,
         queue_timeout: float | None = 0.0,
+        preflight: bool = False,
     ) -> JobGroup:
         """Submit many runs together (see :func:`checkmaite_core.submit_capabilities`)."""
         check_timeout(queue_timeout, "queue_timeout")
         self._refuse_if_closed()
         submissions = [self._prepared(work, force, position) for position, work in enumerate(works)]
+        if preflight and submissions:
+            self._require_preflight(submissions)
         return JobGroup(self._submit_all(submissions, queue_timeout=queue_timeout) if submissions else [])
+
+    def preflight(self, *works: Any, timeout: float = 60.0) -> PreflightReport:
+        """Look at everything that jobs need, on every kind of node of the real cluster, and start none.
+
+        It looks at code, inputs, analytics store, resources and the backend's own processes, as a job would find
+        them: in a worker process, in the jobs' overlay, with the workers' credentials. Of works that differ in
+        nothing but their data, the code is looked at once.
+
+            print(backend.preflight({"capability": capability, "datasets": [dataset]}).table())
+
+        Args:
+            *works: What is to be run: a :class:`Work`, a mapping of the same names, or a capability alone, without
+                inputs. Without any, only cluster and store are looked at.
+            timeout: Seconds that it may take, about; what has not answered by then is an error that says so.
+
+        Raises:
+            ConfigurationError: This backend has no nodes to look at.
+            SubmissionError: One of the works could not be submitted.
+            ClusterError: The cluster cannot be asked.
+        """
+        from checkmaite_core.preflight.trials import trial_of
+
+        check_timeout(timeout, "timeout")
+        self._refuse_if_closed()
+        trials = [
+            trial_of(work, backend=self.kind, store=self.store_config, version_skew=self.version_skew) for work in works
+        ]
+        return self._run_preflight(trials, timeout)
+
+    def _require_preflight(self, submissions: Sequence[Submission]) -> None:
+        from checkmaite_core.preflight.trials import Trial
+
+        self._run_preflight([Trial.of(submission) for submission in submissions], 60.0).require()
+
+    def _run_preflight(self, trials: Sequence[Trial], timeout: float) -> PreflightReport:
+        from checkmaite_core.preflight.running import run_preflight
+
+        return run_preflight(self._site(), trials, self.store_config, version_skew=self.version_skew, timeout=timeout)
+
+    def _site(self) -> Site:
+        """The cluster as a preflight sees it.
+
+        Raises:
+            ConfigurationError: There is nothing to look at.
+        """
+        raise ConfigurationError(
+            f"the {self.kind} backend has no nodes that a preflight could look at.",
+            hint="Leave preflight out, or submit to a backend on a cluster, such as ray.",
+        )
 
     def environments(self) -> list[NodeEnvironment]:
         """Describe, whole, the environment that jobs find on each node of the cluster.
@@ -206,6 +267,22 @@ class JobBackendPlugin(Protocol):
         Args:
             options: An instance of :attr:`options`.
             store: Where results go.
+
+        Raises:
+            ClusterError: The cluster cannot be used.
+        """
+        ...
+
+
+class SitePlugin(JobBackendPlugin, Protocol):
+    """A job backend plugin of which ``checkmaite preflight`` can ask more: a look at the cluster without joining it."""
+
+    def site(self, options: Any, store: AnalyticsStoreConfig) -> AbstractContextManager[Site]:
+        """Connect to look at the cluster, and to start nothing there that stays.
+
+        Args:
+            options: As for :meth:`open`.
+            store: As for :meth:`open`.
 
         Raises:
             ClusterError: The cluster cannot be used.

@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
 from typing import Any
 
-from pydantic import ValidationError
-
-from checkmaite_core.deployment import Environment, describe_alike, describe_environment
-from checkmaite_core.errors import DeploymentError
-from checkmaite_core.preflight.checks import Check
-from checkmaite_core.preflight.code_checks import check_work
-from checkmaite_core.preflight.gpus import judge_gpus, look_for_gpus
-from checkmaite_core.preflight.inquiry import Inquiry, Reply
-from checkmaite_core.preflight.locations import check_location
-from checkmaite_core.preflight.storage import explain_storage, shown, size_text
-from checkmaite_core.store import AnalyticsStoreConfig, open_result_store
-
 __all__ = ["answer"]
-
-_AT_ONCE = 8
-_LITTLE_DISK = 10**9
-"""Bytes of temporary space below which a job's own files, and Ray's, may not find room."""
 
 
 def answer(inquiry: str, payload: bytes, loads: Callable[[bytes], Any]) -> str:
@@ -41,114 +22,7 @@ def answer(inquiry: str, payload: bytes, loads: Callable[[bytes], Any]) -> str:
     Returns:
         A :class:`~checkmaite_core.preflight.inquiry.Reply` as JSON.
     """
-    try:
-        asked = Inquiry.model_validate_json(inquiry)
-    except ValidationError:
-        return Reply(checks=(_not_understood(),)).model_dump_json()
-    checks, stored = _surroundings(asked)
-    try:
-        environments = _environments(asked.environments)
-    except DeploymentError as error:
-        environments = ()
-        checks.append(_undescribed(error))
-    if asked.work is not None:
-        checks += check_work(asked.work, payload, loads)
-        if asked.work.gpus:
-            checks.append(judge_gpus(asked.work.job, asked.work.gpus, look_for_gpus()))
-    return Reply(environments=environments, checks=tuple(checks), stored=stored).model_dump_json()
+    # On demand: whoever imports a backend, as each worker does, should not pay for this.
+    from checkmaite_core.preflight.examining import examine
 
-
-def _environments(clients: Sequence[Environment]) -> tuple[Environment, ...]:
-    """This one, described as each of the client's is; the first with all that is installed."""
-    if not clients:
-        return ()
-    whole = describe_environment(whole=True)
-    first = describe_alike(clients[0]).model_copy(update={"distributions": whole.distributions, "tools": whole.tools})
-    return (first, *(describe_alike(each) for each in clients[1:]))
-
-
-def _undescribed(error: DeploymentError) -> Check:
-    return Check(
-        section="code", subject="environment", level="error", found=error.message, mender="image", remedy=error.hint
-    )
-
-
-def _not_understood() -> Check:
-    return Check(
-        section="code",
-        subject="checkmaite-core",
-        level="error",
-        found="the one that is installed there does not understand what this preflight asks",
-        mender="image",
-        remedy="install the client's version of checkmaite-core in the image",
-    )
-
-
-def _surroundings(asked: Inquiry) -> tuple[list[Check], bool]:
-    """The locations and the store, at the same time; what takes too long is said to."""
-    threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="checkmaite-preflight")
-    looks = {threads.submit(check_location, each, asked.store): each.location for each in asked.locations}
-    probe: Future[Check] | None = None
-    if asked.store is not None and asked.token is not None:
-        probe = threads.submit(_probe, asked.store, asked.token)
-    done, _ = wait([*looks, *([probe] if probe else [])], timeout=asked.seconds)
-    # Not waited for: what hangs would hold up the answer.
-    threads.shutdown(wait=False, cancel_futures=True)
-    checks = [look.result() if look in done else _late("inputs", shown(name), asked) for look, name in looks.items()]
-    stored = False
-    if probe is not None and asked.store is not None:
-        check = probe.result() if probe in done else _late("store", asked.store.uri, asked)
-        stored = check.level == "ok"
-        checks += [check, *_disk()]
-    return checks, stored
-
-
-def _late(section: Any, subject: str, asked: Inquiry) -> Check:
-    return Check(
-        section=section,
-        subject=subject,
-        level="error",
-        found=f"no answer within {asked.seconds:.0f} s",
-        mender="cluster",
-        remedy="let the workers reach it (network policy, DNS, proxy and endpoint variables)",
-    )
-
-
-def _probe(config: AnalyticsStoreConfig, token: str) -> Check:
-    subject = shown(config.uri)
-    try:
-        store = open_result_store(config)
-        try:
-            store.probe(token)
-        finally:
-            store.close()
-    except Exception as error:  # a store is a plugin: whatever it raises is what is to be reported
-        trouble = explain_storage(error)
-        return Check(
-            section="store",
-            subject=subject,
-            level="error",
-            found=trouble.found,
-            mender=trouble.mender,
-            remedy=trouble.remedy,
-        )
-    found = "written, read back, and a second write to one key refused"
-    return Check(section="store", subject=subject, level="ok", found=found)
-
-
-def _disk() -> list[Check]:
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if free >= _LITTLE_DISK:
-        return []
-    found = f"only {size_text(free)} of temporary space are free there"
-    return [
-        Check(
-            section="resources",
-            subject=folder,
-            level="warning",
-            found=found,
-            mender="cluster",
-            remedy="give the node more disk, or clear it; Ray itself stops working on a full one",
-        )
-    ]
+    return examine(inquiry, payload, loads)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from checkmaite_core.errors import CheckmaiteError, PluginNotFoundError
 from checkmaite_core.plugins import STORAGE, available_plugins, load_plugin
 from checkmaite_core.preflight.checks import Check, CheckLevel, Mender
 from checkmaite_core.preflight.inquiry import LocationFacts
-from checkmaite_core.preflight.storage import explain_storage, is_local, shown, size_text
+from checkmaite_core.preflight.storage import explain_storage, is_local, path_of, shown, size_text
 from checkmaite_core.store import AnalyticsStoreConfig
 
 __all__ = ["check_location"]
@@ -43,8 +40,7 @@ def check_location(facts: LocationFacts, store: AnalyticsStoreConfig | None = No
 
 
 def _path(location: str, on_client: bool | None) -> Check:
-    path = unquote(location.removeprefix("file:").removeprefix("//")) if location.startswith("file:") else location
-    path = os.path.expanduser(path)
+    path = path_of(location)
     try:
         kind = os.stat(path).st_mode
         if stat.S_ISDIR(kind):
@@ -80,6 +76,9 @@ def _absent(location: str, path: str, on_client: bool | None) -> Check:
 
 
 def _http(location: str) -> Check:
+    import urllib.error  # on demand: a worker that reads no web pages does not pay for it
+    import urllib.request
+
     status: int | None = None
     problem = ""
     for method in ("HEAD", "GET"):  # some servers have no HEAD, and refuse it in various ways

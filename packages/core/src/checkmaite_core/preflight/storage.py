@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from checkmaite_core.errors import (
     AccessDeniedError,
@@ -21,7 +22,7 @@ from checkmaite_core.errors import (
 from checkmaite_core.preflight.checks import Mender
 from checkmaite_core.preflight.libraries import Trouble, missing_library
 
-__all__ = ["explain_storage", "is_local", "shown", "size_text"]
+__all__ = ["explain_storage", "is_local", "path_of", "shown", "size_text"]
 
 _SECRET = re.compile(r"(key|sig|signature|token|secret|password|pwd)=", re.IGNORECASE)
 
@@ -63,6 +64,13 @@ def explain_storage(error: BaseException, *, on_client: bool = False) -> Trouble
 def is_local(location: str) -> bool:
     """Whether a location is a path on a file system."""
     return location.startswith("file:") or not (urlsplit(location).scheme and _has_scheme(location))
+
+
+def path_of(location: str) -> str:
+    """The path that a local location stands for."""
+    if location.startswith("file:"):
+        location = unquote(location.removeprefix("file:").removeprefix("//"))
+    return os.path.expanduser(location)
 
 
 def _has_scheme(location: str) -> bool:
