@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from ray import exceptions as raised
@@ -9,11 +10,10 @@ from ray import exceptions as raised
 from checkmaite_core.errors import CheckmaiteError
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.outcome import Unsettled
+from checkmaite_ray_simple.overlay.masking import masked_text
+from checkmaite_ray_simple.overlay.setup_failures import explain_setup
 
 __all__ = ["Loss", "TaskLostError", "classify", "describe", "first_line", "read_answer"]
-
-_DEPLOYMENT = (raised.RuntimeEnvSetupError, raised.RayTaskError)
-"""The overlay could not be set up; or our own task function raised, which it does only if it cannot be imported."""
 
 _NODE = (raised.NodeDiedError, raised.LocalRayletDiedError)
 
@@ -38,18 +38,21 @@ class Loss(StrEnum):
     """Its node went away or was preempted."""
 
 
-def describe(error: BaseException, attempts: int, place: str) -> FailureRecord:
+def describe(error: BaseException, attempts: int, place: str, secrets: Collection[str] = ()) -> FailureRecord:
     """Turn what Ray raised for a job into a failure (see :func:`classify`)."""
-    return classify(error, attempts, place)[0]
+    return classify(error, attempts, place, secrets)[0]
 
 
-def classify(error: BaseException, attempts: int, place: str) -> tuple[FailureRecord, Loss | None]:
+def classify(
+    error: BaseException, attempts: int, place: str, secrets: Collection[str] = ()
+) -> tuple[FailureRecord, Loss | None]:
     """Turn what Ray raised for a job into a failure.
 
     Args:
         error: What Ray raised.
         attempts: How many times the job has been started.
         place: Where it ran last, for the message; empty if it is not known.
+        secrets: Values of its overlay that must not be shown: Ray repeats the command that it could not run.
 
     Returns:
         The record, and what was lost; None if starting the job again cannot help. Then it has never begun.
@@ -58,7 +61,14 @@ def classify(error: BaseException, attempts: int, place: str) -> tuple[FailureRe
         record = FailureRecord.from_exception(error, FailureKind.OUT_OF_MEMORY, retryable=True, attempts=attempts)
         # A page of figures; the traceback keeps it.
         return record.model_copy(update={"message": first_line(error)}), Loss.OUT_OF_MEMORY
-    if isinstance(error, _DEPLOYMENT):
+    if isinstance(error, raised.RuntimeEnvSetupError):
+        record = FailureRecord.from_exception(error, FailureKind.DEPLOYMENT, attempts=attempts)
+        failure = explain_setup(record.message, secrets)
+        where = f" on node {failure.node}" if failure.node else ""
+        message = f"the runtime_env could not be set up{where}: {failure.reason}\n  -> {failure.remedy}"
+        traceback = masked_text(record.traceback, secrets)
+        return record.model_copy(update={"message": message, "traceback": traceback}), None
+    if isinstance(error, raised.RayTaskError):  # of our own function, which raises only if it cannot be imported
         return FailureRecord.from_exception(error, FailureKind.DEPLOYMENT, attempts=attempts), None
     loss = Loss.LOST
     if isinstance(error, raised.WorkerCrashedError):

@@ -8,6 +8,7 @@ has made it durable and says so, so a registry that dies in between is told agai
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import traceback
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from checkmaite_ray.launching import Item, task_of
 from checkmaite_ray.settlement import Settlements
 from checkmaite_ray_simple import failures
 from checkmaite_ray_simple.channel import Event
+from checkmaite_ray_simple.overlay.masking import secrets_of
 from checkmaite_ray_simple.worker import maintain_store
 
 __all__ = ["Controller"]
@@ -227,7 +229,7 @@ class Controller:
                 self._ended(task, failure=failure)
                 return
             place = f", {task.place}" if task.place else ""
-            record, loss = failures.classify(error, item.attempt, place)
+            record, loss = failures.classify(error, item.attempt, place, secrets_of(json.loads(item.overlay)))
             self._ended(task, failure=record, cause=None if loss is None else str(loss))
         else:
             task.reference = None
