@@ -234,8 +234,9 @@ def test_a_store_that_cannot_be_understood_is_refused_with_a_call_that_works(sto
     ],
 )
 def test_an_unknown_option_is_refused_by_name_with_the_nearest(name: str, hint: str) -> None:
+    unknown: dict[str, Any] = {name: 1}
     with pytest.raises(UnknownOptionError, match=repr(name)) as caught:
-        configure_job_backend("ray", analytics_store=MEMORY, **{name: 1})
+        configure_job_backend("ray", analytics_store=MEMORY, **unknown)
     assert caught.value.hint.startswith(hint)
 
 
@@ -251,7 +252,7 @@ def test_a_backend_that_is_not_installed_is_named_with_what_brings_it(fakes: Non
     assert "ray-simple" in caught.value.hint
 
 
-@pytest.mark.parametrize("kind", [None, 3, ["ray"]])
+@pytest.mark.parametrize("kind", [b"ray", 3, ["ray"]])
 def test_a_kind_that_is_no_name_is_refused_with_the_names_there_are(fakes: None, kind: Any) -> None:
     with pytest.raises(ConfigurationError, match="not a name") as caught:
         configure_job_backend(kind, analytics_store=MEMORY)

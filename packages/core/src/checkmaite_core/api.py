@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from checkmaite_core.backend import JobBackend, explain, load_backend_plugin, parse_options
+from checkmaite_core.backend import JobBackend, JobBackendPlugin, explain, load_backend_plugin, parse_options
 from checkmaite_core.errors import ConfigurationError, NotConfiguredError
 from checkmaite_core.group import JobGroup
 from checkmaite_core.job import Job, JobPage, JobStatus
+from checkmaite_core.profiles import load_profile, resolve_profile
 from checkmaite_core.resources import Resources
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_core.work import Work
@@ -43,18 +44,22 @@ _state = _Configured()
 
 
 def configure_job_backend(
-    kind: str = "ray",
+    kind: str | None = None,
     *,
+    profile: str | None = None,
     analytics_store: AnalyticsStoreConfig | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> JobBackend:
     """Choose how jobs run and where their results go.
 
     Args:
-        kind: Name of an installed backend: ``"ray"`` or ``"ray-simple"``.
+        kind: Name of an installed backend: ``"ray"`` or ``"ray-simple"``. If left out, the profile's, else ``"ray"``.
+        profile: Name of a profile in a ``checkmaite.toml`` (see :func:`checkmaite_core.profiles.load_profile`), whose
+            backend, options and store are taken where no keyword says otherwise.
         analytics_store: Where results go: ``{"backend": "parquet", "uri": ..., "storage_options": {...}}``.
             A relative path is taken from the current directory, now.
-        **options: The backend's own options, such as ``address`` and ``runtime_env``.
+        **options: The backend's own options, such as ``address`` and ``runtime_env``. One that is given replaces the
+            profile's; only a ``runtime_env`` is added to the profile's, key by key, and its ``env_vars`` too.
 
     Returns:
         The backend. It is a context manager with ``submit``, ``job``, ``jobs`` and ``store``; the module's
@@ -64,12 +69,19 @@ def configure_job_backend(
     Raises:
         PluginNotFoundError: The backend is not installed; the hint says what to install.
         UnknownOptionError: The backend has no such option.
-        ConfigurationError: An argument is missing or cannot be understood.
+        ConfigurationError: An argument is missing or cannot be understood, or the profile cannot be used.
         ClusterError: The cluster cannot be used.
     """
-    store = _store_config(analytics_store)
-    plugin = load_backend_plugin(kind)
-    parsed = parse_options(kind, plugin, options)
+    plugin: JobBackendPlugin
+    if profile is None:
+        store = _store_config(analytics_store)
+        kind = "ray" if kind is None else kind
+        plugin = load_backend_plugin(kind)
+        parsed = parse_options(kind, plugin, options)
+    else:
+        chosen = load_profile(profile)
+        store = _store_config(chosen.analytics_store if analytics_store is None else analytics_store)
+        kind, plugin, parsed = resolve_profile(chosen, options, kind=kind)
     key = (kind, parsed, store)
     with _state.lock:
         _state.opened = [(known, backend) for known, backend in _state.opened if not backend.closed]

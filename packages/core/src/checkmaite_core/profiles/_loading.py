@@ -1,22 +1,23 @@
-"""Read profile files and take a profile out of them."""
+"""Find a profile by its name, and read all of a file."""
 
 from __future__ import annotations
 
 import difflib
-import tomllib
 from pathlib import Path
-from typing import Any
 
 from checkmaite_core.errors import ConfigurationError
 from checkmaite_core.profiles._places import FILE_NAME, PLACES, profile_files
-from checkmaite_core.profiles._profile import Profile
-from checkmaite_core.store import AnalyticsStoreConfig
+from checkmaite_core.profiles._profile import Profile, make_profile
+from checkmaite_core.profiles._reading import read_profile_file
 
-__all__ = ["load_profile"]
+__all__ = ["load_profile", "load_profiles"]
 
 
 def load_profile(name: str) -> Profile:
     """The profile of this name, from the nearest ``checkmaite.toml`` that has it.
+
+    Looked for in the file that ``$CHECKMAITE_CONFIG`` names and nowhere else; without it in the current directory and
+    those above, then in ``~/.config/checkmaite`` (``$XDG_CONFIG_HOME`` counts), then in ``/etc/checkmaite``.
 
     Args:
         name: Its name: ``team-a-prod`` for ``[profiles.team-a-prod]``.
@@ -25,15 +26,19 @@ def load_profile(name: str) -> Profile:
         ConfigurationError: There is no file or no such profile, or it cannot be used; the message has the file and
             the line.
     """
+    if not isinstance(name, str):
+        raise ConfigurationError(
+            f"the profile is {name!r:.200}, not a name.", hint='Pass its name, such as profile="team-a-prod".'
+        )
     known: dict[str, Path] = {}
     for path in profile_files():
-        profiles = _read(path)
-        if name in profiles:
-            return _profile(name, path, profiles[name])
-        known = {**dict.fromkeys(profiles, path), **known}
+        source = read_profile_file(path)
+        if name in source.profiles:
+            return make_profile(source, name)
+        known = {**dict.fromkeys(source.profiles, path), **known}
     if not known:
         raise ConfigurationError(
-            f"there is no profile {name!r}, since no {FILE_NAME} was found.", hint=f"Looked for: {PLACES}."
+            f"there is no profile {name!r}: no {FILE_NAME} with profiles was found.", hint=f"Looked for: {PLACES}."
         )
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     listed = ", ".join(f"{known_name!r} ({path})" for known_name, path in known.items())
@@ -43,19 +48,11 @@ def load_profile(name: str) -> Profile:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    profiles: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")).get("profiles", {})
-    return profiles
+def load_profiles(path: str | Path) -> dict[str, Profile]:
+    """All profiles of one file, by name: for a team that checks the file which it hands out.
 
-
-def _profile(name: str, path: Path, table: dict[str, Any]) -> Profile:
-    options = dict(table)
-    kind = options.pop("backend")
-    store = options.pop("analytics_store", None)
-    return Profile(
-        name=name,
-        file=path,
-        kind=kind,
-        options=options,
-        analytics_store=None if store is None else AnalyticsStoreConfig.model_validate(store),
-    )
+    Raises:
+        ConfigurationError: The file or one of its profiles cannot be used; the message has the line.
+    """
+    source = read_profile_file(Path(path).expanduser().absolute())
+    return {name: make_profile(source, name) for name in source.profiles}
