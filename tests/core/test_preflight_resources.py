@@ -125,7 +125,7 @@ def test_equal_demands_are_looked_at_once() -> None:
 def test_what_fits_now_is_in_order_and_says_how_often() -> None:
     found = check({"CPU": 1.0}, node("a", CPU=4.0, free={"CPU": 1.0}), node("b", CPU=2.0), node("c", CPU=0.0))
     assert found.level == "ok"
-    assert found.found == "1 CPU: fits on 2 of 3 nodes, 6 times when they are idle, 3 times now"
+    assert found.found == "1 CPU: fits on 2 of 3 nodes, 6 times when idle, 3 times now"
 
 
 def test_what_fits_only_once_others_have_ended_is_a_note() -> None:

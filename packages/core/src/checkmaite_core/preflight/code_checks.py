@@ -68,7 +68,7 @@ def _how_to_bring(module: ModuleFacts) -> tuple[Mender, str]:
         return "image", f'install it in the image:\npip install "{module.distribution}"'
     top = module.name.partition(".")[0]
     if module.folder is None:
-        return "image", f"install what brings {top} in the image"
+        return "image", f"install what brings {top} in the image, or send it with runtime_env (working_dir, py_modules)"
     if module.folder.endswith(".py"):
         overlay: dict[str, Any] = {"working_dir": module.folder.rpartition("/")[0] or "/"}
     else:
@@ -80,7 +80,7 @@ def _codes(facts: WorkFacts, failed: dict[str, BaseException], *, travels: bool 
     for module in facts.modules:
         if module.name not in failed:
             yield _compared(module)
-        elif travels:
+        elif travels and module.name not in {loader.partition(":")[0] for loader in facts.loaders.values()}:
             found = "is not installed there; it travels with the jobs"
             yield Check(section="code", subject=module.name, level="ok", found=found)
 
@@ -111,9 +111,9 @@ def _agreement(facts: WorkFacts, work: Payload) -> Check:
     if found:
         trouble = Trouble("; ".join(found), "image", "install the same version of its package in client and image")
         return _red("code", facts.capability, trouble)
-    what = "unpickled; config, run and outputs have the same fields" if len(facts.models) > 1 else "unpickled"
-    if facts.identity is not None:
-        what += ", and a run of its config has the same run_uid as here"
+    same = ["config, run and outputs"] if len(facts.models) > 1 else []
+    same += ["run_uid"] if facts.identity is not None else []
+    what = f"unpickled; its {' and '.join(same)} are the same as here" if same else "unpickled"
     return Check(section="code", subject=facts.capability, level="ok", found=what)
 
 
@@ -123,8 +123,9 @@ def _loaders(facts: WorkFacts) -> Iterator[Check]:
         try:
             getattr(importlib.import_module(module), function)
         except (Exception, SystemExit) as error:  # as above
-            remedy = "install its package in the image, or send it with runtime_env (working_dir or py_modules)"
-            trouble = explain_import(error, f"module {module}", remedy=remedy)
+            known = next((each for each in facts.modules if each.name == module), ModuleFacts(name=module))
+            mender, remedy = _how_to_bring(known)
+            trouble = explain_import(error, f"module {module}", remedy=remedy, mender=mender)
             yield _red("inputs", f"loader {loader} of {name}", trouble)
         else:
             yield Check(section="inputs", subject=f"loader {loader} of {name}", level="ok", found="can be imported")

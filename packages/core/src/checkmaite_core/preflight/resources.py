@@ -108,7 +108,7 @@ def _room(wanted: Wanted, able: Sequence[SiteNode], nodes: Sequence[SiteNode]) -
     if None in ever:
         return Check(section="resources", subject=wanted.subject, level="ok", found=text)
     total, free = sum(count or 0 for count in ever), sum(count or 0 for count in now)
-    text += f", {_times(total)} when they are idle"
+    text += f", {_times(total)} when idle"
     if free == 0:
         found = f"{text}; nothing of it is free now, so the job waits for others to end"
         return Check(section="resources", subject=wanted.subject, level="note", found=found)

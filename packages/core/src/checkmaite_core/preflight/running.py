@@ -171,7 +171,9 @@ class _Preflight:
         Returns:
             The nodes that have left a probe in the store, and its token.
         """
-        places = [kind for kind in kinds if kind.answered and kind.runs_jobs]
+        answered = [kind for kind in kinds if kind.answered]
+        # Where no node has what the jobs ask for, the others still tell whether all else is in order.
+        places = [kind for kind in answered if kind.runs_jobs] or [kind for kind in answered if able(kind.nodes[0], ())]
         if not places:
             self._checks.append(nowhere(bool(self._trials)))
             return []
@@ -215,13 +217,15 @@ class _Preflight:
             self._checks += check_sizes(trial, payload, self._site.dumps, sized)
             if trial.key not in known:
                 known.add(trial.key)
-                for kind in kinds:
-                    if fits(kind.nodes[0].resources, trial.demand):
-                        yield self._code(trial, kind, payload)
+                having = [kind for kind in kinds if fits(kind.nodes[0].resources, trial.demand)]
+                for kind in having or kinds:
+                    yield self._code(trial, kind, payload)
 
     def _code(self, trial: Trial, kind: _Kind, payload: bytes) -> _Asked:
         gpus = trial.demand.get("GPU", 0.0)
         node = kind.nodes[0]
+        if not fits(node.resources, {"GPU": gpus}):
+            gpus = 0.0
         if gpus:
             # In a process without GPUs of its own none can be seen, whatever there is.
             free = next((each for each in kind.nodes if fits(each.available, {"GPU": gpus})), None)

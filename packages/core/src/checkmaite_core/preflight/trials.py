@@ -101,7 +101,9 @@ def facts_of(trial: Trial, *, gpus: float) -> WorkFacts:
     if isinstance(capability, Capability):
         kinds += [capability.config_class, capability.run_class]
     kinds += [type(value) for value in values if not isinstance(value, InputRef)]
-    names = [kind.__module__ for kind in kinds] + [loader.partition(":")[0] for loader in loaders.values()]
+    names = [kind.__module__ for kind in kinds]
+    # A loader is but a name here; whether the worker has it is asked in any case.
+    names += [name for loader in loaders.values() if (name := loader.partition(":")[0]) in sys.modules]
     return WorkFacts(
         job=trial.name,
         capability=f"{type(capability).__module__}.{type(capability).__qualname__}",

@@ -41,6 +41,7 @@ class BackendPromises:
         slots: How many jobs that ask for one CPU run at the same time.
         bounds_queue: Work that finds the queue full is refused, or waits for room; override ``small_queue`` for it.
         retries_exceptions: Code that raises what was named in the backend's options is run again (see ``retrying``).
+        has_preflight: The cluster can be looked at before anything is started.
     """
 
     has_reattach: bool
@@ -54,6 +55,7 @@ class BackendPromises:
     slots: int
     bounds_queue: bool = False
     retries_exceptions: bool = False
+    has_preflight: bool = True
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from checkmaite_core.testing._backend_cancel import CancelTests
 from checkmaite_core.testing._backend_groups import GroupTests
 from checkmaite_core.testing._backend_lifecycle import LifecycleTests
 from checkmaite_core.testing._backend_outcomes import OutcomeTests
+from checkmaite_core.testing._backend_preflight import PreflightTests
 from checkmaite_core.testing._backend_records import RecordTests
 from checkmaite_core.testing._backend_retries import RetryTests
 from checkmaite_core.testing._backend_sharing import SharingTests
@@ -21,6 +22,7 @@ class JobBackendSuite(
     GroupTests,
     SharingTests,
     RetryTests,
+    PreflightTests,
     standard=True,
 ):
     """Standard tests that every job backend passes.

@@ -17,6 +17,7 @@ pytest.register_assert_rewrite(
     "checkmaite_core.testing._backend_cancel",
     "checkmaite_core.testing._backend_lifecycle",
     "checkmaite_core.testing._backend_outcomes",
+    "checkmaite_core.testing._backend_preflight",
     "checkmaite_core.testing._backend_records",
     "checkmaite_core.testing._store_commit",
     "checkmaite_core.testing._store_history",

@@ -22,6 +22,7 @@ from checkmaite_core.queueing import Room
 from checkmaite_core.retrying import ExceptionName
 from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
 from checkmaite_core.submission import Submission, WorkOrder
+from checkmaite_core.testing._thread_site import ThreadSite
 from checkmaite_core.tracking import TrackedJob, check_job_id, page_of
 
 __all__ = ["THREAD_BACKEND", "ThreadBackend", "ThreadBackendPlugin", "ThreadOptions"]
@@ -117,6 +118,9 @@ class ThreadBackend(JobBackend):
     def _end(self, job: TrackedJob, failure: FailureRecord) -> None:
         _, order = self._jobs[job.job_id]
         job.finish(settle(order, failure))
+
+    def _site(self) -> ThreadSite:
+        return ThreadSite(self._options.slots)
 
     def job(self, job_id: str) -> Job:
         """The job of this id."""
