@@ -124,6 +124,7 @@ def submit_capability(
     report_threshold: float = 0.5,
     force: bool = False,
     queue_timeout: float | None = 0.0,
+    preflight: bool = False,
     backend: JobBackend | None = None,
 ) -> Job:
     """Submit one run of a capability and return at once.
@@ -141,6 +142,8 @@ def submit_capability(
         force: Start anew, also on a backend that would share a job of equal work (``job.origin`` says whether it
             has). Its numbers then replace those of the earlier one.
         queue_timeout: Seconds to wait for room where the backend's queue is full; None waits as long as it takes.
+        preflight: Look first, on every kind of node, at all that the job needs, and submit only if nothing is red
+            (see :meth:`checkmaite_core.JobBackend.preflight`). It takes some seconds.
         backend: The backend to use; the one configured last if left out.
 
     Raises:
@@ -148,6 +151,7 @@ def submit_capability(
         PayloadError: The work cannot be pickled.
         ResourceDemandError: No node can ever meet the demand.
         BackpressureError: The queue is full; ``retry_after`` says when to come back.
+        PreflightError: Preflight found what would stop the job; its table says who mends it, and how.
         NotConfiguredError: No backend has been configured.
     """
     return _backend(backend).submit(
@@ -161,6 +165,7 @@ def submit_capability(
         report_threshold=report_threshold,
         force=force,
         queue_timeout=queue_timeout,
+        preflight=preflight,
     )
 
 
@@ -169,6 +174,7 @@ def submit_capabilities(
     *,
     force: bool = False,
     queue_timeout: float | None = 0.0,
+    preflight: bool = False,
     backend: JobBackend | None = None,
 ) -> JobGroup:
     """Submit many runs together and return at once; all of them are accepted, or none.
@@ -178,6 +184,7 @@ def submit_capabilities(
             :func:`submit_capability`, such as ``{"capability": capability, "datasets": [dataset]}``.
         force: As for one run.
         queue_timeout: As for one run; there must be room for all.
+        preflight: As for one run; all are looked at together.
         backend: The backend to use; the one configured last if left out.
 
     Returns:
@@ -185,9 +192,10 @@ def submit_capabilities(
 
     Raises:
         SubmissionError: One of them cannot be accepted; the message names its index. None has been started.
+        PreflightError: Preflight found what would stop one of them. None has been started.
         NotConfiguredError: No backend has been configured.
     """
-    return _backend(backend).submit_all(works, force=force, queue_timeout=queue_timeout)
+    return _backend(backend).submit_all(works, force=force, queue_timeout=queue_timeout, preflight=preflight)
 
 
 def get_job(job_id: str, *, backend: JobBackend | None = None) -> Job:
