@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from checkmaite_core.deployment import SkewPolicy
 from checkmaite_core.retrying import ExceptionName
 from checkmaite_ray_simple.maxima import NodeMaxima
+from checkmaite_ray_simple.overlay import OverlayFields
 
 __all__ = ["RaySimpleOptions"]
 
@@ -36,6 +38,9 @@ class RaySimpleOptions(BaseModel):
             with it: what goes wrong is a :class:`checkmaite_core.StoreMaintenanceWarning`.
         maintain_timeout_seconds: How long shutting the backend down may wait for that, also without waiting for jobs;
             0 leaves the last one out.
+        version_skew: What to do where a node's environment does not fit this process's, so that jobs would fail there:
+            ``error`` refuses to connect, and workers refuse jobs; ``warn`` says so and goes on; ``ignore`` does not
+            look. Other differences that may matter are a :class:`checkmaite_core.VersionSkewWarning`.
         node_maxima: What nodes have that the cluster does not have yet but may get, one mapping for each kind, by Ray's
             names: ``[{"CPU": 64, "GPU": 8, "memory": 512 * 2**30}]``. A demand that neither a node nor one of these
             meets is refused at once, where it would otherwise wait for an autoscaler that never adds such a node.
@@ -48,7 +53,7 @@ class RaySimpleOptions(BaseModel):
 
     address: str = Field(default="local", min_length=1)
     # It may hold secrets in env_vars, so it is shown nowhere.
-    runtime_env: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
+    runtime_env: OverlayFields = Field(default_factory=dict, repr=False)
     max_retries: _Count = 2
     oom_retries: _Count = 1
     retry_exceptions: tuple[ExceptionName, ...] = ()
@@ -57,6 +62,7 @@ class RaySimpleOptions(BaseModel):
     cancel_grace_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     maintain_after: _Count = 500
     maintain_timeout_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    version_skew: SkewPolicy = "error"
     node_maxima: NodeMaxima = ()
     reinit: bool = False
     num_cpus: Annotated[int, Field(ge=1)] | None = None

@@ -7,10 +7,12 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from checkmaite_core.deployment import SkewPolicy
 from checkmaite_core.errors import ConfigurationError
 from checkmaite_core.retrying import ExceptionName
 from checkmaite_ledger import Policy, check_scope
 from checkmaite_ray_simple.maxima import NodeMaxima
+from checkmaite_ray_simple.overlay import OverlayFields
 
 __all__ = ["LedgerConfig", "RayOptions", "RegistrySettings"]
 
@@ -83,6 +85,9 @@ class RayOptions(BaseModel):
             that wait are lost with their registry, and none can be resubmitted.
         takeover: Take the scope over from another cluster that may still be alive.
         registry: How the scope's registry works, if this client starts it.
+        version_skew: What to do where a node's environment does not fit this process's, so that jobs would fail there:
+            ``error`` refuses to connect, and workers refuse jobs; ``warn`` says so and goes on; ``ignore`` does not
+            look. Other differences that may matter are a :class:`checkmaite_core.VersionSkewWarning`.
         node_maxima: What nodes have that the cluster does not have yet but may get, one mapping for each kind, by Ray's
             names: ``[{"CPU": 64, "GPU": 8, "memory": 512 * 2**30}]``. A demand that neither a node nor one of these
             meets is refused at once, where it would otherwise wait for an autoscaler that never adds such a node.
@@ -96,7 +101,7 @@ class RayOptions(BaseModel):
     idempotency_scope: str = Field(default="", validate_default=True)
     address: str = Field(default="local", min_length=1)
     # It may hold secrets in env_vars, so it is shown nowhere.
-    runtime_env: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
+    runtime_env: OverlayFields = Field(default_factory=dict, repr=False)
     ledger: LedgerConfig | None = None
     max_retries: _Count = 2
     oom_retries: _Count = 1
@@ -107,6 +112,7 @@ class RayOptions(BaseModel):
     store_submissions: bool = True
     takeover: bool = False
     registry: RegistrySettings = RegistrySettings()
+    version_skew: SkewPolicy = "error"
     node_maxima: NodeMaxima = ()
     reinit: bool = False
     num_cpus: Annotated[int, Field(ge=1)] | None = None
