@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from checkmaite_cli.deployment_commands import deployment_app
+from checkmaite_cli.preflight_command import preflight
 
 __all__ = ["app"]
 
@@ -155,6 +156,9 @@ def report(
     from checkmaite_cli.history import print_report
 
     print_report(store, run)
+
+
+app.command()(preflight)
 
 
 @store_app.command()
