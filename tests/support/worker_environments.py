@@ -36,6 +36,9 @@ __all__ = ["WorkerEnvironment", "make_environment"]
 ROOT = Path(__file__).parents[2]
 _HIDDEN = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "UV", "UV_PROJECT_ENVIRONMENT")
 
+_HOME = os.environ.get("HOME", "")
+"""Where uv has its cache; tests with a Ray change the variable afterwards."""
+
 
 @dataclass(frozen=True)
 class WorkerEnvironment:
@@ -75,16 +78,23 @@ class WorkerEnvironment:
 
     def run(self, program: str, *arguments: str, timeout: float = 100, **variables: str) -> Any:
         """Run a Python program in it and return what it prints last, read as JSON."""
-        result = self.start(program, *arguments, **variables)
-        output, errors = result.communicate(timeout=timeout)
-        assert result.returncode == 0, f"{output}\n{errors}"
-        return json.loads(output.splitlines()[-1])
+        return json.loads(self.command("-c", program, *arguments, timeout=timeout, **variables).splitlines()[-1])
 
-    def start(self, program: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """Start a Python program in it; its output is piped."""
+    def command(self, *arguments: str, timeout: float = 100, **variables: str) -> str:
+        """Run its ``python`` with these arguments and return what it prints; it must succeed."""
+        process = self.start(*arguments, **variables)
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        finally:
+            process.kill()  # if it has not ended in time
+        assert process.returncode == 0, f"{output}\n{errors}"
+        return output
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start its ``python`` with these arguments; what it prints is piped."""
         return subprocess.Popen(
             # Safe path: what lies beside the program, or where it is started, cannot be imported.
-            [self.python, "-P", "-s", "-c", program, *arguments],
+            [self.python, "-P", "-s", *arguments],
             cwd=self.prefix,
             env=self.variables(**variables),
             stdout=subprocess.PIPE,
@@ -157,7 +167,7 @@ def make_environment(
     pins, wheels = folder / "requirements.txt", folder / "wheels"
     pins.write_text("".join(requirements.values()))
     build_wheels(ROOT, members, wheels)
-    made.install("--no-config", "-r", pins, "--offline", *sorted(wheels.iterdir()))
+    made.install("-r", pins, *sorted(wheels.iterdir()))
     if rest := [one for one in extra if str(one) not in more]:
         made.install(*rest)
     return made
@@ -168,7 +178,7 @@ def _uv(*arguments: str | Path) -> str:
     result = subprocess.run(
         ["uv", "--quiet", *arguments],
         cwd=ROOT,
-        env={**variables, "UV_PYTHON_DOWNLOADS": "never"},
+        env={**variables, "HOME": _HOME, "UV_PYTHON_DOWNLOADS": "never"},
         capture_output=True,
         text=True,
         check=False,
