@@ -19,11 +19,12 @@ from checkmaite_ray.overlay import (
     OverlayKeeper,
     package_bytes,
     packages_of,
-    prepare_overlay,
     put_package,
     require_no_overlay,
 )
 from checkmaite_ray_simple import connection
+from checkmaite_ray_simple.overlay.reading import read_overlay
+from checkmaite_ray_simple.overlay.uploading import upload_overlay
 from checkmaite_ray_simple.settings import RaySimpleOptions
 
 _PIN = 8
@@ -32,18 +33,22 @@ _HOLD = 2
 """Seconds that a keeper's lasts."""
 _CLIENT = """
 import json, sys
+import ray
+from checkmaite_ray.overlay import require_no_overlay
 from checkmaite_ray_simple.overlay import uploading
-from checkmaite_ray import overlay
-from checkmaite_ray_simple import connection
-from checkmaite_ray_simple.settings import RaySimpleOptions
+from checkmaite_ray_simple.overlay.reading import read_overlay
 uploading.HOLD = int(sys.argv[3])
-connection.acquire(RaySimpleOptions(address=sys.argv[1], runtime_env=json.loads(sys.argv[4])))
-print(overlay.prepare_overlay(json.loads(sys.argv[2])))
+ray.init(sys.argv[1], runtime_env=json.loads(sys.argv[4]), logging_level="ERROR", log_to_driver=False)
+print(uploading.upload_overlay(read_overlay(json.loads(sys.argv[2]))))
 try:
-    overlay.require_no_overlay()
+    require_no_overlay()
 except Exception as error:
     print(type(error).__name__)
 """
+
+
+def prepare_overlay(runtime_env: dict[str, Any]) -> str:
+    return upload_overlay(read_overlay(runtime_env))
 
 
 @pytest.fixture(scope="module")

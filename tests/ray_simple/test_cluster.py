@@ -245,8 +245,6 @@ def test_backends_share_a_connection_and_a_different_one_is_refused(connect, clu
     assert second is not first
     with pytest.raises(ClusterMismatchError, match="address='local'"):
         connect("local")
-    with pytest.raises(ClusterMismatchError, match="runtime_env"):
-        connect(cluster.address, runtime_env={"env_vars": {"A": "secret-1"}})
     with pytest.raises(ClusterMismatchError, match=r"reinit=True would end the jobs of 2"):
         connect(cluster.address, reinit=True)
     second.shutdown()

@@ -18,6 +18,7 @@ import ray
 from ray import cloudpickle
 
 from checkmaite_core.backend import JobBackend
+from checkmaite_core.deployment import NodeEnvironment
 from checkmaite_core.errors import (
     ClusterError,
     ClusterUnreachableError,
@@ -38,11 +39,14 @@ from checkmaite_ray_simple import connection, failures
 from checkmaite_ray_simple.channel import Board, Event
 from checkmaite_ray_simple.dispatcher import Dispatcher
 from checkmaite_ray_simple.maintenance import Maintenance
+from checkmaite_ray_simple.overlay.lifetime import JobsOverlay
+from checkmaite_ray_simple.overlay.uploading import in_overlay
 from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.resources import Nodes, task_options
 from checkmaite_ray_simple.settings import RaySimpleOptions
 from checkmaite_ray_simple.settling import Settler
 from checkmaite_ray_simple.site import RaySite
+from checkmaite_ray_simple.survey import Survey
 from checkmaite_ray_simple.worker import run_job
 
 __all__ = ["RaySimpleBackend"]
@@ -99,21 +103,26 @@ class RaySimpleBackend(JobBackend):
 
     def __init__(self, options: RaySimpleOptions, store: AnalyticsStoreConfig) -> None:
         super().__init__("ray-simple", store)
+        self.version_skew = options.version_skew
         self._options = options
         self._tasks: dict[str, _Task] = {}
-        self._settler: Settler[_Task] = Settler(self._then, self._on_settled)
-        self._maintenance = Maintenance(self._then, store.uri, options.maintain_after)
         self._closed = False
         self._process = os.getpid()
         self._accepting = threading.Lock()
         self._nodes = Nodes(options.node_maxima)
         self._room = Room(options.max_unfinished)
+        self._own_overlay = JobsOverlay(options.runtime_env, stores=[store.uri], policy=options.version_skew)
         self._connection = connection.acquire(options)
-        try:
+        with contextlib.ExitStack() as undo:  # of what was begun, should it not come to an end
+            undo.callback(connection.release, self._connection)
+            undo.callback(self._own_overlay.close)
+            self._overlay = self._own_overlay.open()
+            self._settler: Settler[_Task] = Settler(self._then, self._overlay, self._on_settled)
+            self._maintenance = Maintenance(self._then, self._overlay, store.uri, options.maintain_after)
             self._board = Board.remote()  # type: ignore[attr-defined]
-        except BaseException:  # whatever it was goes on: the connection must not stay taken
-            connection.release(self._connection)
-            raise
+            self._survey = Survey(self._connection, store, options.version_skew, self._overlay, busy=self._busy)
+            self._survey.begin()
+            undo.pop_all()
         self._dispatcher = Dispatcher("checkmaite-ray-simple", self._has_ray, self._on_error)
         self._dispatcher.call(self._hear)
         self._dispatcher.call_later(_LOOK, self._look)
@@ -149,9 +158,14 @@ class RaySimpleBackend(JobBackend):
         return page_of(jobs, status=status, name=name, since=since, limit=limit, cursor=cursor)
 
     def _site(self) -> RaySite:
-        return RaySite.of_simple(self._connection, self._options)
+        return RaySite.of_simple(self._connection, self._options, self._overlay)
+
+    def environments(self) -> list[NodeEnvironment]:
+        self._refuse_if_closed()
+        return self._survey.environments()
 
     def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
+        self._survey.tell()
         self._maintenance.tell()
         self._refuse_if_it_cannot_run(submissions[0].name)
         tasks = [self._task(submission) for submission in submissions]
@@ -194,7 +208,7 @@ class RaySimpleBackend(JobBackend):
         """A job that could be started."""
         waits_for = self._nodes.check(submission.name, submission.resources, submission.of_which)
         try:
-            function = run_job.options(**task_options(submission.resources))
+            function = in_overlay(run_job, self._overlay, **task_options(submission.resources))
         except ValueError as error:
             raise ResourceDemandError(
                 f"{submission.of_which}Ray does not take what job {submission.name!r} asks for: {error}.",
@@ -237,7 +251,7 @@ class RaySimpleBackend(JobBackend):
         assert error is not None, "a task without an outcome has raised"
         if left_behind:
             return
-        failure, loss = failures.classify(error, task.attempt, task.place)
+        failure, loss = failures.classify(error, task.attempt, task.place, self._own_overlay.secrets)
         if loss is failures.Loss.NODE:
             self._retry(task, failure, loss, None)
         elif loss is not None:
@@ -331,7 +345,8 @@ class RaySimpleBackend(JobBackend):
         """What the dispatcher called has failed: end the jobs it was about, or report it."""
         tasks = [value for value in arguments if isinstance(value, _Task) and not value.job.status.is_terminal]
         for task in tasks:
-            self._end_unsettled(task, failures.describe(error, task.attempt, task.place), error)
+            failure = failures.describe(error, task.attempt, task.place, self._own_overlay.secrets)
+            self._end_unsettled(task, failure, error)
         if not tasks and not self._closed:
             sys.excepthook(type(error), error, error.__traceback__)
 
@@ -353,6 +368,9 @@ class RaySimpleBackend(JobBackend):
 
     def _look(self) -> None:
         self._dispatcher.call_later(_LOOK, self._look)
+
+    def _busy(self) -> bool:
+        return any(not task.job.status.is_terminal for task in list(self._tasks.values()))
 
     def _unfinished(self) -> list[_Task]:
         return [task for task in list(self._tasks.values()) if not task.job.status.is_terminal]
@@ -379,7 +397,10 @@ class RaySimpleBackend(JobBackend):
                 self._maintain()
             finally:
                 self._dispatcher.stop()
+                self._survey.stop()
+                self._own_overlay.close()
                 connection.release(self._connection)
+        self._survey.tell()
         self._maintenance.tell()
 
     def _at_exit(self) -> None:

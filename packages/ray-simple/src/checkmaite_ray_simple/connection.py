@@ -40,7 +40,7 @@ class Connection:
 
     Attributes:
         target: Where it is.
-        settings: What else it was opened with; Ray knows one ``runtime_env`` per connection.
+        settings: What else it was opened with. Never a ``runtime_env``: each job is given its own.
         owned: Whether we opened it, and so close it.
         users: How many backends use it.
         undo: What is to be put back once it is closed.
@@ -139,7 +139,7 @@ def _session() -> object:
 
 
 def _settings(options: RaySimpleOptions) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in ("runtime_env", "num_cpus", "dashboard")}
+    return {name: getattr(options, name) for name in ("num_cpus", "dashboard")}
 
 
 def _differences(connection: Connection, options: RaySimpleOptions) -> list[str]:
@@ -165,8 +165,6 @@ def _open(options: RaySimpleOptions, token_file: str) -> Connection:
     local = target.kind is Kind.LOCAL
     if local:
         arguments |= {"include_dashboard": options.dashboard, "num_cpus": options.num_cpus}
-    if options.runtime_env:
-        arguments["runtime_env"] = options.runtime_env
     # To a cluster that was named, Ray sends a token only with RAY_AUTH_MODE=token, and so do we.
     with use_token(find=local or options.address == "auto", make=local, file=token_file) as guard:
         probe(target)
@@ -217,7 +215,7 @@ def _start_error(target: Target, error: Exception) -> ClusterError:
     return ClusterError(
         what,
         hint="Read what Ray says above; its logs lie in /tmp/ray/session_latest/logs (or under RAY_TMPDIR). A full "
-        "disk, too little shared memory and a runtime_env that cannot be uploaded are usual causes.",
+        "disk and too little shared memory are usual causes.",
     )
 
 

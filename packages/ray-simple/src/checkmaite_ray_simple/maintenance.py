@@ -11,6 +11,7 @@ import ray
 
 from checkmaite_core.store import maintenance_warning
 from checkmaite_ray_simple import failures
+from checkmaite_ray_simple.overlay.uploading import in_overlay
 from checkmaite_ray_simple.worker import maintain_store
 
 __all__ = ["Maintenance"]
@@ -27,12 +28,14 @@ class Maintenance:
 
     Args:
         then: ``then(reference, handle)`` has ``handle(value, error)`` called once the Ray reference is there.
+        overlay: What the jobs' workers run with (JSON): they may have the store's credentials from there.
         uri: The store's location, for messages.
         after: How many jobs are followed by a maintenance; 0 for never, not even at the end.
     """
 
-    def __init__(self, then: Callable[..., None], uri: str, after: int) -> None:
+    def __init__(self, then: Callable[..., None], overlay: str, uri: str, after: int) -> None:
         self._then = then
+        self._overlay = overlay
         self._uri = uri
         self._after = after
         self._count = 0
@@ -46,7 +49,7 @@ class Maintenance:
         self._count += 1
         if self._after and self._count >= self._after and self._running is None:
             self._count = 0
-            self._running = maintain_store.remote(order, self._after)
+            self._running = in_overlay(maintain_store, self._overlay).remote(order, self._after)
             self._then(self._running, self._on_answer)
 
     @property
@@ -65,7 +68,7 @@ class Maintenance:
             if self._running is not None:
                 ray.wait([self._running], timeout=timeout)
             for _ in range(_TRIES):
-                self._running = maintain_store.remote(self._order, 1)
+                self._running = in_overlay(maintain_store, self._overlay).remote(self._order, 1)
                 try:
                     answer = ray.get(self._running, timeout=max(0.0, deadline - time.monotonic()))
                 except ray.exceptions.GetTimeoutError:

@@ -48,12 +48,15 @@ class RaySimplePlugin:
 
         environment.prepare()
         from checkmaite_ray_simple import connection
+        from checkmaite_ray_simple.overlay.lifetime import JobsOverlay
         from checkmaite_ray_simple.site import RaySite
 
+        overlay = JobsOverlay(options.runtime_env, stores=[store.uri], policy=options.version_skew)
         connected = connection.acquire(options)
         try:
-            yield RaySite.of_simple(connected, options)
+            yield RaySite.of_simple(connected, options, overlay.open())
         finally:
+            overlay.close()
             connection.release(connected)
 
 

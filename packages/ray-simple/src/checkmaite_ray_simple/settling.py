@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from checkmaite_core.failure import FailureRecord
 from checkmaite_ray_simple import failures
+from checkmaite_ray_simple.overlay.uploading import in_overlay
 from checkmaite_ray_simple.worker import settle_jobs
 
 __all__ = ["Settler"]
@@ -29,6 +30,7 @@ class Settler(Generic[T]):
     Args:
         then: ``then(reference, handle, *arguments)`` has ``handle(value, error, *arguments)`` called once the Ray
             reference is there.
+        overlay: What the jobs' workers run with (JSON): they may have the store's credentials from there.
         done: Called for each job with what it was added under, its failure, and either its outcome (JSON) or the
             error because of which nothing could be found out.
     """
@@ -36,9 +38,11 @@ class Settler(Generic[T]):
     def __init__(
         self,
         then: Callable[..., None],
+        overlay: str,
         done: Callable[[T, FailureRecord, str | None, BaseException | None], None],
     ) -> None:
         self._then = then
+        self._overlay = overlay
         self._done = done
         self._waiting: list[tuple[T, str, FailureRecord, int]] = []
         self._running = 0
@@ -55,7 +59,8 @@ class Settler(Generic[T]):
     def _start(self) -> None:
         while self._waiting and self._running < _TASKS:
             batch = self._waiting[:_BATCH]
-            reference: Any = settle_jobs.remote([(order, failure.model_dump_json()) for _, order, failure, _ in batch])
+            jobs = [(order, failure.model_dump_json()) for _, order, failure, _ in batch]
+            reference: Any = in_overlay(settle_jobs, self._overlay).remote(jobs)
             del self._waiting[:_BATCH]
             self._running += 1
             self._then(reference, self._on_answer, batch)

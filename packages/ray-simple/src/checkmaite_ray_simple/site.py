@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -43,7 +44,7 @@ class RaySite:
         kind: The backend's name.
         connection: The connection.
         runtime_env: The overlay of jobs as the user gave it: what it takes to set it up, and what must not be shown.
-        overlay: What a task must be given to get that overlay; None if it has it from the connection.
+        overlay: What a task must be given to get that overlay.
         node_maxima: What nodes that may be added have.
         control_plane: ``control_plane(store, timeout)`` looks at the backend's own processes; None if it has none.
     """
@@ -54,7 +55,7 @@ class RaySite:
         connection: Connection,
         *,
         runtime_env: Mapping[str, Any],
-        overlay: Mapping[str, Any] | None = None,
+        overlay: Mapping[str, Any],
         node_maxima: Sequence[Mapping[str, float]] = (),
         control_plane: Callable[[AnalyticsStoreConfig, float], list[Check]] | None = None,
     ) -> None:
@@ -63,13 +64,19 @@ class RaySite:
         self._connection = connection
         self._secrets = secrets_of(runtime_env)
         self._builds = any(runtime_env.get(field) for field in _BUILT)
-        self._options: dict[str, Any] = {} if overlay is None else {"runtime_env": dict(overlay)}
+        self._options: dict[str, Any] = {"runtime_env": dict(overlay)}
         self._control_plane = control_plane
 
     @classmethod
-    def of_simple(cls, connection: Connection, options: RaySimpleOptions) -> Self:
-        """As the jobs of ray-simple have it: with the connection's own overlay."""
-        return cls("ray-simple", connection, runtime_env=options.runtime_env, node_maxima=options.node_maxima)
+    def of_simple(cls, connection: Connection, options: RaySimpleOptions, overlay: str) -> Self:
+        """As the jobs of ray-simple have it: with their overlay (JSON)."""
+        return cls(
+            "ray-simple",
+            connection,
+            runtime_env=options.runtime_env,
+            overlay=json.loads(overlay),
+            node_maxima=options.node_maxima,
+        )
 
     @property
     def address(self) -> str:

@@ -21,6 +21,7 @@ import ray
 from ray import cloudpickle
 
 from checkmaite_core.backend import JobBackend
+from checkmaite_core.deployment import NodeEnvironment
 from checkmaite_core.errors import (
     BackpressureError,
     CheckmaiteError,
@@ -35,14 +36,18 @@ from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
 from checkmaite_core.submission import Submission
 from checkmaite_core.tracking import check_filters, check_job_id
 from checkmaite_ray import joining
-from checkmaite_ray.overlay import OverlayKeeper, prepare_overlay, require_no_overlay
+from checkmaite_ray.overlay import require_no_overlay
 from checkmaite_ray.protocol import Blob, raise_problem
 from checkmaite_ray.settings import LedgerConfig, RayOptions
 from checkmaite_ray.shared_job import Handles
+from checkmaite_ray.site import site_of
 from checkmaite_ray_simple import connection
 from checkmaite_ray_simple.address import Kind
 from checkmaite_ray_simple.dispatcher import Dispatcher
+from checkmaite_ray_simple.overlay.lifetime import JobsOverlay
 from checkmaite_ray_simple.resources import Nodes, demand_of
+from checkmaite_ray_simple.site import RaySite
+from checkmaite_ray_simple.survey import Survey
 
 __all__ = ["RayBackend"]
 
@@ -67,6 +72,7 @@ class RayBackend(JobBackend):
 
     def __init__(self, options: RayOptions, store: AnalyticsStoreConfig) -> None:
         super().__init__("ray", store)
+        self.version_skew = options.version_skew
         self._options = options
         self._closed = False
         self._process = os.getpid()
@@ -77,17 +83,21 @@ class RayBackend(JobBackend):
         self._broken: CheckmaiteError | None = None
         self._unheeded: list[tuple[str, str]] = []
         ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
+        stores = [store.uri, ledger.uri]
+        self._own_overlay = JobsOverlay(options.runtime_env, stores=stores, policy=options.version_skew)
         self._connection = joining.connect(options, ledger)
-        try:
+        with contextlib.ExitStack() as undo:  # of what was begun, should it not come to an end
+            undo.callback(connection.release, self._connection)
             require_no_overlay()
-            self._overlay = prepare_overlay(options.runtime_env)
-            self._keeper = OverlayKeeper()
-            self._keeper.keep(self._overlay)
+            undo.callback(self._own_overlay.close)
+            self._overlay = self._own_overlay.open()
             self._ledger = ledger
+            self._survey = Survey(self._connection, store, options.version_skew, self._overlay, busy=self._busy)
+            undo.callback(self._survey.stop)
+            # Before the registry is joined, which this client may have to start: not if its image is the wrong one.
+            self._survey.begin()
             self._join()
-        except BaseException:  # whatever it was goes on: the connection must not stay taken
-            connection.release(self._connection)
-            raise
+            undo.pop_all()
         self._heard = 0
         self._dispatcher = Dispatcher("checkmaite-ray", self._has_ray, self._on_error)
         self._dispatcher.call(self._watch)
@@ -134,6 +144,15 @@ class RayBackend(JobBackend):
         with self._asked("page", self._session, filters) as answer:
             found = [self._handles.found(job_id, what) for job_id, what in answer["jobs"].items()]
         return JobPage(found, answer["next"])
+
+    def environments(self) -> list[NodeEnvironment]:
+        self._refuse_if_closed()
+        self._refuse_in_a_fork()
+        return self._survey.environments()
+
+    def _site(self) -> RaySite:
+        self._refuse_in_a_fork()
+        return site_of(self._connection, self._options, self._overlay)
 
     def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
         self._warn()
@@ -291,6 +310,9 @@ class RayBackend(JobBackend):
     def _look(self) -> None:
         self._dispatcher.call_later(_LOOK, self._look)
 
+    def _busy(self) -> bool:
+        return bool(self._handles.unfinished())
+
     # What is wrong.
 
     def _why_broken(self) -> CheckmaiteError | None:
@@ -322,6 +344,7 @@ class RayBackend(JobBackend):
             )
 
     def _warn(self) -> None:
+        self._survey.tell()
         while self._unheeded:
             uri, failure = self._unheeded.pop(0)
             warnings.warn(maintenance_warning(uri, failure), stacklevel=4)
@@ -356,7 +379,8 @@ class RayBackend(JobBackend):
         self._closed = True
         try:
             self._dispatcher.stop()
-            self._keeper.close()
+            self._survey.stop()
+            self._own_overlay.close()
             if self._connection.alive:
                 joining.leave(self._registry, self._session, self._connection, maintain=ends)
         finally:

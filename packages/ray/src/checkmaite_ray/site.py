@@ -10,10 +10,11 @@ from checkmaite_core.preflight.checks import Check
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_ray import joining
 from checkmaite_ray.control_plane_check import ControlPlaneCheck
-from checkmaite_ray.overlay import OverlayKeeper, prepare_overlay, require_no_overlay
+from checkmaite_ray.overlay import require_no_overlay
 from checkmaite_ray.settings import LedgerConfig, RayOptions
 from checkmaite_ray_simple import connection
 from checkmaite_ray_simple.connection import Connection
+from checkmaite_ray_simple.overlay.lifetime import JobsOverlay
 from checkmaite_ray_simple.site import RaySite
 
 __all__ = ["opened_site", "site_of"]
@@ -25,7 +26,7 @@ def site_of(connected: Connection, options: RayOptions, overlay: str) -> RaySite
     Args:
         connected: The connection.
         options: Of the backend.
-        overlay: As :func:`checkmaite_ray.overlay.prepare_overlay` has made it.
+        overlay: As :meth:`checkmaite_ray_simple.overlay.lifetime.JobsOverlay.open` has returned it.
     """
 
     def control_plane(store: AnalyticsStoreConfig, timeout: float) -> list[Check]:
@@ -52,13 +53,11 @@ def opened_site(options: RayOptions, store: AnalyticsStoreConfig) -> Iterator[Ra
         ConfigurationError: The runtime_env cannot work.
     """
     ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
+    overlay = JobsOverlay(options.runtime_env, stores=[store.uri, ledger.uri], policy=options.version_skew)
     connected = joining.connect(options, ledger)
-    keeper = OverlayKeeper()
     try:
         require_no_overlay()
-        overlay = prepare_overlay(options.runtime_env)
-        keeper.keep(overlay)
-        yield site_of(connected, options, overlay)
+        yield site_of(connected, options, overlay.open())
     finally:
-        keeper.close()
+        overlay.close()
         connection.release(connected)

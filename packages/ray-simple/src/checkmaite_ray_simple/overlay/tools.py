@@ -16,7 +16,7 @@ from checkmaite_ray_simple.overlay.fields import OverlayWarning
 
 __all__ = ["lacking", "require_tools"]
 
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 """Seconds that the nodes have for their answers; one that says nothing is left to those who ask it more."""
 _NEEDED: Mapping[str, tuple[tuple[str, ...], ...]] = {
     # Of each group one is enough: Ray installs uv by pip where it is missing.
@@ -36,7 +36,7 @@ def lacking(field: str, present: Mapping[str, bool]) -> list[str]:
 
 
 def require_tools(runtime_env: Mapping[str, Any], *, policy: SkewPolicy) -> None:
-    """Make sure that all nodes can make the environment that an overlay asks for. Blocks, up to ten seconds.
+    """Make sure that all nodes can make the environment that an overlay asks for. Blocks, until they say so.
 
     Args:
         runtime_env: The overlay. Without ``pip`` and ``uv`` nothing is asked.

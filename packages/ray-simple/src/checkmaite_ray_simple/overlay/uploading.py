@@ -14,9 +14,8 @@ from ray.runtime_env import RuntimeEnv
 from checkmaite_core.errors import ConfigurationError
 from checkmaite_ray_simple.overlay import folders, packages
 from checkmaite_ray_simple.overlay.masking import masked_text, secrets_of
-from checkmaite_ray_simple.overlay.reading import read_overlay
 
-__all__ = ["HOLD", "in_overlay", "packages_of", "prepare_overlay", "upload_overlay"]
+__all__ = ["HOLD", "in_overlay", "packages_of", "upload_overlay"]
 
 HOLD = 3600
 """Seconds for which the cluster is told to keep packages, again and again."""
@@ -54,11 +53,6 @@ def upload_overlay(read: Mapping[str, Any]) -> str:
         raise ConfigurationError(f"runtime_env cannot work: {said}", hint=_ADVICE) from None
 
 
-def prepare_overlay(runtime_env: Mapping[str, Any]) -> str:
-    """Read an overlay and upload it, where both can be done at once."""
-    return upload_overlay(read_overlay(runtime_env))
-
-
 def packages_of(overlay: str) -> tuple[str, ...]:
     """The URIs of the packages that an overlay needs and that lie in the cluster."""
     found = json.loads(overlay)
@@ -66,10 +60,9 @@ def packages_of(overlay: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(uri for uri in uris if uri is not None and uri.startswith("gcs://")))
 
 
-def in_overlay(function: Any, overlay: str) -> Any:
-    """A Ray function whose tasks run with an overlay (JSON); itself where that is empty."""
-    runtime_env = json.loads(overlay)
-    return function.options(runtime_env=runtime_env) if runtime_env else function
+def in_overlay(function: Any, overlay: str, **options: Any) -> Any:
+    """A Ray function whose tasks run with an overlay (JSON), and with other options of Ray's."""
+    return function.options(runtime_env=json.loads(overlay), **options)
 
 
 def _uploaded(text: str, excludes: Mapping[str, list[str]], *, module: bool) -> str:
