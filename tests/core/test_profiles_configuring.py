@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from checkmaite_core import (
     AnalyticsStoreConfig,
@@ -41,6 +41,14 @@ storage_options = { anon = false }
 """
 
 
+def check_overlay(given: Any) -> Any:
+    """As the Ray backends do it: with an error of ours, which says nothing of where it is from."""
+    for name, value in given.get("env_vars", {}).items() if isinstance(given, dict) else ():
+        if not isinstance(value, str):
+            raise ConfigurationError(f"runtime_env: env_vars[{name!r}] must be text.", hint="Put it in quotes.")
+    return given
+
+
 class Registry(BaseModel):
     controllers: int = Field(default=2, le=16)
     window: int = 64
@@ -55,7 +63,7 @@ class Options(BaseModel):
     idempotency_scope: str = Field(min_length=1)
     node_maxima: tuple[dict[str, float], ...] = ()
     registry: Registry = Registry()
-    runtime_env: dict[str, Any] = Field(default_factory=dict)
+    runtime_env: Annotated[dict[str, Any], BeforeValidator(check_overlay)] = Field(default_factory=dict)
     num_cpus: int | None = None
 
     @model_validator(mode="after")
@@ -196,6 +204,21 @@ def test_a_value_of_the_profile_that_cannot_be_used_is_refused_with_its_line(
     )
 
 
+def test_an_error_of_the_backends_own_gets_the_line_too(fake: Fake) -> None:
+    path = changed('MODE = "prod" }', "MODE = 3 }\n")
+    with pytest.raises(ConfigurationError) as caught:
+        configure_job_backend(profile="team-a-prod")
+    assert caught.value.message == f"{path}:10: runtime_env: env_vars['MODE'] must be text."
+    assert caught.value.hint == "Put it in quotes."
+
+
+def test_an_error_of_the_backends_own_about_a_keyword_has_no_line(fake: Fake) -> None:
+    write(PROFILE)
+    with pytest.raises(ConfigurationError) as caught:
+        configure_job_backend(profile="team-a-prod", runtime_env={"env_vars": {"MINE": 3}})
+    assert caught.value.message == "runtime_env: env_vars['MINE'] must be text."
+
+
 def test_a_keyword_mends_a_value_of_the_profile(fake: Fake) -> None:
     changed("controllers = 3", "controllers = 30")
     configure_job_backend(profile="team-a-prod", registry={"controllers": 1})
@@ -246,6 +269,13 @@ def test_a_profile_without_a_store_leaves_it_to_the_caller(fake: Fake) -> None:
         configure_job_backend(profile="p")
     configure_job_backend(profile="p", analytics_store={"backend": "memory", "uri": "memory://p"})
     assert fake.opened[0][1].uri == "memory://p"
+
+
+def test_nothing_is_interpolated(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGION", "eu-west-1")
+    changed("us-east-1", "${REGION} $REGION %(REGION)s ~")
+    configure_job_backend(profile="team-a-prod")
+    assert fake.opened[0][0].runtime_env["env_vars"]["AWS_REGION"] == "${REGION} $REGION %(REGION)s ~"
 
 
 def test_what_is_printed_of_a_profile_has_no_overlay(fake: Fake) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from checkmaite_core.backend import JobBackendPlugin, load_backend_plugin, parse_options
 from checkmaite_core.errors import ConfigurationError, PluginError, UnknownOptionError
+from checkmaite_core.profiles._blaming import culprit, problems_of
 from checkmaite_core.profiles._profile import Profile
 
 __all__ = ["ResolvedProfile", "resolve_profile"]
@@ -53,18 +54,25 @@ def resolve_profile(
     for option in profile.options:
         if option not in plugin.options.model_fields and option not in given:
             _refuse_unknown(profile, name, plugin, option)
+
+    def parse(ours: Mapping[str, Any]) -> BaseModel:
+        return parse_options(name, plugin, _merged(ours, given))
+
     try:
-        return ResolvedProfile(name, plugin, parse_options(name, plugin, _merged(profile.options, given)))
+        return ResolvedProfile(name, plugin, parse(profile.options))
     except ConfigurationError as error:
-        # What pydantic found, and where, is suppressed in tracebacks: it may show values.
-        found = error.__context__
-        problems = list(_problems(found, profile, given)) if isinstance(found, ValidationError) else []
-        if not any(of_profile for of_profile, _ in problems):
-            raise
-        raise ConfigurationError(
-            f"the {name} backend cannot use profile {profile.name!r}: {'; '.join(text for _, text in problems)}.",
-            hint="Correct what is named above.",
-        ) from None
+        found = error.__context__  # suppressed in tracebacks, as what pydantic says may show values
+        if isinstance(found, ValidationError):
+            problems = problems_of(found, profile, given)
+            if not any(problem.of_profile for problem in problems):
+                raise
+            message = f"the {name} backend cannot use profile {profile.name!r}: {'; '.join(map(str, problems))}."
+        else:
+            keys = culprit(profile.options, parse, error)
+            if not keys:
+                raise
+            message = f"{profile.place(*keys)}: {error.message}"
+        raise ConfigurationError(message, hint=error.hint) from None
 
 
 def _plugin(profile: Profile, kind: str | None) -> JobBackendPlugin:
@@ -97,26 +105,3 @@ def _added(ours: Any, given: Any, *, deeper: str = "") -> Any:
     if deeper in ours and deeper in given:
         added[deeper] = _added(ours[deeper], given[deeper])
     return added
-
-
-def _problems(found: ValidationError, profile: Profile, given: Mapping[str, Any]) -> Iterator[tuple[bool, str]]:
-    """What pydantic found: whether the profile is to blame, and the text."""
-    for item in found.errors(include_input=False, include_url=False, include_context=False):
-        keys = item["loc"]
-        of_profile = not _is_given(given, keys)
-        origin = f"{profile.place(*keys)}:" if of_profile else "the argument"
-        yield of_profile, f"{origin} {'.'.join(map(str, keys)) or 'value'}: {item['msg'].removeprefix('Value error, ')}"
-
-
-def _is_given(given: Mapping[str, Any], keys: tuple[str | int, ...]) -> bool:
-    """Whether what is wrong came by a keyword."""
-    if not keys or keys[0] not in given:
-        return False
-    value: Any = given if keys[0] == "runtime_env" else None
-    for key in keys:
-        if not isinstance(value, Mapping):
-            break
-        if key not in value:
-            return False
-        value = value[key]
-    return True
