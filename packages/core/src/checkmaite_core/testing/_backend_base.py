@@ -18,7 +18,7 @@ from checkmaite_core.record import Scalar
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_core.testing._reading import rows_of
 from checkmaite_core.testing._standard import StandardSuite
-from checkmaite_core.testing._waiting import DEADLINE, wait_for_file
+from checkmaite_core.testing._waiting import DEADLINE, eventually
 from checkmaite_core.testing._workloads import ROWS, Data, Park, ParkConfig, Write, WriteConfig
 
 __all__ = ["BackendPromises", "BackendTests", "Parked"]
@@ -76,7 +76,8 @@ class Parked:
 
     def wait_until_started(self) -> None:
         """Wait until its code runs."""
-        wait_for_file(self.folder / "started")
+        # For its mark, not for the file: whoever stops the job next may stop it between the two.
+        eventually(lambda: self.starts > 0, f"the job's mark in {self.folder}")
 
     @property
     def started(self) -> bool:
