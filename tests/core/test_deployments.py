@@ -210,6 +210,27 @@ def test_what_is_not_known_to_matter_is_one_line_however_much_it_is() -> None:
     assert finding.reason.endswith("library-00 1.0 / 2.0, library-01 1.0 / 2.0, library-02 1.0 / 2.0, ...")
 
 
+def test_patches_are_told_where_all_is_compared() -> None:
+    """Of ours, of Python, and by whatever spelling of a name; but nothing twice."""
+    client = _environment().model_copy(
+        update={"distributions": BASE | {"theirs-too": "1"}, "versions": BASE | {"Theirs.Too": "1"}}
+    )
+    newer = BASE | {"checkmaite-core": "0.1.7"}
+    worker = _environment(python="3.11.9").model_copy(
+        update={"distributions": newer | {"theirs-too": "2"}, "versions": newer | {"Theirs.Too": "2"}}
+    )
+    warning, note = compare_environments(client, worker)
+    assert (warning.level, warning.distribution) == (Level.WARNING, "Theirs.Too")
+    assert note.distribution == "2 others"
+    assert note.reason.endswith("checkmaite-core 0.1.0 / 0.1.7, python 3.11.7 / 3.11.9")
+
+
+def test_foreign_names_neither_break_the_table_nor_act_on_a_terminal() -> None:
+    (finding,) = compare_environments(_environment(), _environment(ray="2\x1b[2J\n3\x9b"))
+    (_, line) = findings_table([finding]).splitlines()
+    assert "2?[2J?3?" in line
+
+
 VERSIONS = st.sampled_from(["0.1.0", "0.1.9", "0.2.0", "3.11.1", "26"])
 NAMES = st.sampled_from(["ray", "pydantic", "checkmaite-core", "numpy", "s3fs", "their-models", "theirs"])
 ENVIRONMENTS = st.builds(

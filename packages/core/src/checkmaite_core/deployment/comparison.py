@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from checkmaite_core.deployment.environment import OURS, SHOULD_MATCH, Environment
+from checkmaite_core.deployment.environment import OURS, SHOULD_MATCH, Environment, normalized
 from checkmaite_core.deployment.table import findings_table
 from checkmaite_core.errors import VersionSkewError
 
@@ -81,7 +81,7 @@ def compare_environments(client: Environment, worker: Environment, needed: Seque
         *_code(client, worker),
     ]
     findings += _locks(client, worker, same=not findings)
-    findings += _others(client, worker)
+    findings += _others(client, worker, findings)
     order = list(Level)
     return sorted(findings, key=lambda finding: (order.index(finding.level), finding.distribution))
 
@@ -185,17 +185,16 @@ def _locks(client: Environment, worker: Environment, *, same: bool) -> Iterator[
         )
 
 
-def _others(client: Environment, worker: Environment) -> Iterator[Finding]:
-    """Of whole descriptions: what differs beside what is compared one by one, in one line."""
-    differing = sorted(
-        name
-        for name, version in client.distributions.items()
-        if name not in client.versions and worker.distributions.get(name, version) != version
-    )
+def _others(client: Environment, worker: Environment, findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Of whole descriptions: what else differs, patches included, in one line."""
+    if not (client.distributions and worker.distributions):
+        return
+    ours = {"python": client.python, **client.distributions}
+    theirs = {"python": worker.python, **worker.distributions}
+    told = {normalized(finding.distribution) for finding in findings}
+    differing = sorted(name for name in ours.keys() & theirs.keys() - told if ours[name] != theirs[name])
     if differing:
-        shown = ", ".join(
-            f"{name} {client.distributions[name]} / {worker.distributions[name]}" for name in differing[:_SHOWN]
-        )
+        shown = ", ".join(f"{name} {ours[name]} / {theirs[name]}" for name in differing[:_SHOWN])
         more = ", ..." if len(differing) > _SHOWN else ""
         yield Finding(
             Level.NOTE,

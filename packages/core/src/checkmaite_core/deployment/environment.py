@@ -16,7 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from checkmaite_core.deployment.origin import code_of, comes_from, distribution_of
 from checkmaite_core.deployment.stamp import read_stamp
 
-__all__ = ["OURS", "SHOULD_MATCH", "Environment", "NodeEnvironment", "describe_alike", "describe_environment"]
+__all__ = [
+    "OURS",
+    "SHOULD_MATCH",
+    "Environment",
+    "NodeEnvironment",
+    "describe_alike",
+    "describe_environment",
+    "normalized",
+]
 
 OURS = (
     "checkmaite-core",
@@ -159,8 +167,13 @@ def _all_versions() -> dict[str, str]:
         name = distribution.metadata["Name"]
         if name:  # a folder that was left half removed has none
             # Of two with one name the first on the path counts.
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
+            found.setdefault(normalized(name), distribution.version)
     return dict(sorted(found.items()))
+
+
+def normalized(name: str) -> str:
+    """The name of a distribution as indexes have it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _tools() -> dict[str, str]:

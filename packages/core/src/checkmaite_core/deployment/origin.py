@@ -51,9 +51,11 @@ def code_of(module: str) -> str | None:
 
     Returns:
         Digests of its place (the machine and the path) and of its text, as ``place-text``; None if it has no
-        source file.
+        source file, or is a part of Python itself, which may differ by a patch.
     """
-    path = None if module == "__main__" else _file_of(module)
+    if module == "__main__" or module.partition(".")[0] in sys.stdlib_module_names:
+        return None
+    path = _file_of(module)
     if path is None:
         return None
     try:
