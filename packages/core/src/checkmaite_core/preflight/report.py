@@ -92,7 +92,7 @@ class PreflightReport(BaseModel):
         red = self.errors
         raise PreflightError(
             f"preflight found what would stop the jobs; nothing was submitted. {summary(self.checks)}\n"
-            + "\n".join(check_lines(red, [node.names for node in self.nodes], 100, by_name=True)),
+            + "\n".join(check_lines(red or self.checks, [node.names for node in self.nodes], 100, by_name=True)),
             hint="Have it mended by whom each line names, and try again; the error's report.table() has all lines.",
             report=self,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -186,6 +187,11 @@ class ThreadBackendPlugin:
     def open(self, options: ThreadOptions, store: AnalyticsStoreConfig) -> ThreadBackend:
         """A new one each time."""
         return ThreadBackend(store, options)
+
+    @contextlib.contextmanager
+    def site(self, options: ThreadOptions, store: AnalyticsStoreConfig) -> Iterator[ThreadSite]:
+        """This process, as a preflight sees it."""
+        yield ThreadSite(options.slots)
 
 
 THREAD_BACKEND = ThreadBackendPlugin()
