@@ -15,6 +15,7 @@ from checkmaite_core import (
     ClusterError,
     ClusterMismatchError,
     ClusterUnreachableError,
+    DeploymentError,
     FailureKind,
     JobLostError,
     JobStatus,
@@ -110,7 +111,7 @@ def test_auto_follows_ray_address_and_says_so_when_it_is_dead(connect, cluster, 
 
 @pytest.mark.soak  # Ray takes half a minute to give up
 def test_after_a_failed_connection_through_ray_client_a_direct_one_works(connect, cluster, work):
-    with pytest.raises(ClusterError, match="Conda"):
+    with pytest.raises(DeploymentError, match="Conda"):
         connect(cluster.client_address, runtime_env={"conda": "no-such-environment"})
     assert connect(cluster.address).submit(work(lambda: 1)).wait(60) is JobStatus.COMPLETED
 
@@ -283,7 +284,10 @@ def test_the_overlay_reaches_the_workers_code_included(connect, cluster, work, t
 
 
 def test_an_overlay_that_cannot_be_set_up_fails_the_job_as_deployment(connect, cluster, work):
-    backend = connect(cluster.address, runtime_env={"conda": "no-such-environment"})
+    overlay = {"conda": "no-such-environment"}
+    with pytest.raises(DeploymentError, match="Install conda in the nodes' image"):
+        connect(cluster.address, runtime_env=overlay)
+    backend = connect(cluster.address, runtime_env=overlay, version_skew="ignore")
     job = backend.submit(work(lambda: 1))
     assert job.wait(60) is JobStatus.FAILED
     assert job.failure.kind is FailureKind.DEPLOYMENT
