@@ -138,8 +138,9 @@ def make_environment(
     connectors: tuple[str, ...] = (),
     client: bool = False,
     extra: tuple[str | Path, ...] = (),
+    python: str | Path = sys.executable,
 ) -> WorkerEnvironment:
-    """Make an environment of this interpreter's Python, at the versions of ``uv.lock``.
+    """Make an environment at the versions of ``uv.lock``.
 
     A worker's holds what the layers of its image install, pip and virtualenv among it; a client's what
     ``pip install checkmaite-cli`` with the backend brings. Our own packages are wheels built from the working tree.
@@ -152,6 +153,7 @@ def make_environment(
         client: Whether it is for a client: with the command line and SQL, without what overlays are built with.
         extra: More of our packages by name, such as ``checkmaite-capabilities`` (with what they need); anything else
             is installed as it stands, without what it needs: a pinned requirement, a wheel, or a project's folder.
+        python: The interpreter; this process's if left out.
     """
     more = tuple(str(one) for one in extra if str(one).startswith("checkmaite-"))
     ours = tuple(name.removeprefix("checkmaite-") for name in more)
@@ -162,7 +164,7 @@ def make_environment(
         layers = export_layers(ROOT, choice)
         requirements = {name: text for layer in layers.requirements.values() for name, text in layer.items()}
         members = list(layers.members)
-    _uv("venv", "--no-project", "--python", sys.executable, folder)
+    _uv("venv", "--no-project", "--python", python, folder)
     made = WorkerEnvironment(folder)
     pins, wheels = folder / "requirements.txt", folder / "wheels"
     pins.write_text("".join(requirements.values()))
