@@ -94,9 +94,7 @@ def test_a_profile_says_where_the_cluster_is_and_what_its_store_needs(run: Run, 
     assert "head of from-the-profile: the same" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["a", "b", "c"], ["a", "--address", "x"], ["--address", "x", "--profile", "y"]]
-)
+@pytest.mark.parametrize("arguments", [["a", "b", "c"], ["--address", "x", "--profile", "y"]])
 def test_a_comparison_of_nothing_or_of_too_much_is_explained(run: Run, tmp_path: Path, arguments: list[str]) -> None:
     done = run("deployment", "diff", *arguments, folder=tmp_path)
     assert done.returncode == 2
