@@ -36,7 +36,12 @@ UV_CACHE = subprocess.run(["uv", "cache", "dir"], capture_output=True, text=True
 SERVER = Path(__file__).parents[1] / "storage" / "servers" / "moto_server.py"
 
 CAPABILITY = """
-from checkmaite_core import Capability, CapabilityConfig, CapabilityOutputs, CapabilityRun
+from checkmaite_core import Arity, Capability, CapabilityConfig, CapabilityOutputs, CapabilityRun
+
+
+class Images:
+    def __init__(self, data):
+        self.id, self.data = "images", data
 
 
 class Config(CapabilityConfig):
@@ -55,6 +60,7 @@ class Count(Capability[Config, Outputs]):
     id = "test.{name}"
     config_class = Config
     run_class = Run
+    takes_datasets = Arity(0, None)
 
     def evaluate(self, inputs, config):
         return Outputs(answer=1)
