@@ -37,8 +37,8 @@ _PATIENCE = 10.0
 """Seconds that connecting waits for the nodes' answers; later ones come as a warning."""
 _BUILDING = 60.0
 """The same where each node makes an environment or fetches something first."""
-_LOOK = 5.0
-"""Seconds between two looks for nodes that have come, while there are jobs."""
+_LOOK = 2.0
+"""Seconds between two looks for nodes that have come, while there are jobs, and once after that."""
 _SILENT = 120.0
 """Seconds after which a node that has not answered is one that something is wrong with."""
 
@@ -74,6 +74,7 @@ class Survey:
         self._waiting: dict[Node, float] = {}
         self._answers: deque[NodeEnvironment] = deque()
         self._told: set[object] = set()
+        self._again = False
         self._stopped = False
         self._dispatcher: Dispatcher | None = None
 
@@ -121,7 +122,11 @@ class Survey:
         return answers + [NodeEnvironment(node.node_id, node.name, None, late) for node, _ in waiting]
 
     def tell(self) -> None:
-        """Warn of what was found out since the last time. In the thread of the user, who sees it there."""
+        """Jobs are about to be submitted, or all is over: warn of what was found out since the last time.
+
+        To be called in the thread of the user, who sees it there.
+        """
+        self._again = True
         answers = []
         while self._answers:  # another thread adds to them
             answers.append(self._answers.popleft())
@@ -169,7 +174,7 @@ class Survey:
             f"nodes of the Ray at {self._connection.target} differ from this client's environment:\n"
             f"{text_of(new)}\n  -> {advice}",
             VersionSkewWarning,
-            stacklevel=6,
+            stacklevel=_level_of_the_user(),
         )
 
     # What follows is run by the dispatcher.
@@ -177,7 +182,11 @@ class Survey:
     def _look(self) -> None:
         assert self._dispatcher is not None, "it is this that calls"
         self._dispatcher.call_later(_LOOK, self._look)
-        if not self._busy():
+        # A node that jobs fail on takes one after the other, so that there may soon be none to look for.
+        again, self._again = self._again, False
+        if self._busy():
+            self._again = True
+        elif not again:
             return
         try:
             nodes = alive_nodes()
@@ -211,3 +220,11 @@ class Survey:
     def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
         if not self._stopped:
             sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _level_of_the_user() -> int:
+    """How many calls above the caller of this the code is that is not ours, as ``stacklevel`` counts them."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_globals.get("__name__", "").startswith("checkmaite_") and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    return level
