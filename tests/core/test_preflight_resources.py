@@ -171,9 +171,9 @@ def test_where_a_cluster_grows_by_nodes_unknown_it_is_a_warning_that_says_what_t
 
 
 def test_of_several_jobs_it_says_how_many_run_at_the_same_time() -> None:
-    wanted = [Wanted("small", {"CPU": 1.0}, 6), Wanted("large", {"CPU": 4.0})]
+    wanted = [Wanted("small", {"CPU": 1.0}, 6), Wanted("large", {"CPU": 4.0}), Wanted("too large", {"CPU": 64.0})]
     *_, mix = check_resources(wanted, [node("a", CPU=4.0, free={"CPU": 1.0}), node("b", CPU=4.0)])
-    assert mix.subject == "all 7 jobs together"
+    assert mix.subject == "the 7 jobs that fit, together"
     assert mix.found.startswith("placed largest first, 5 of them fit at the same time when the nodes are idle, 2 now")
 
 

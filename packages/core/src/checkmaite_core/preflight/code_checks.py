@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -89,7 +90,9 @@ def _compared(module: ModuleFacts) -> Check:
     here = code_of_module(module.name)
     place = _place(module.name)
     if here == module.code or (module.files is not None and module.files == code_of_files(module.name)):
-        found = "imported; its code is the same as here" + (f" ({place})" if place else "")
+        found = "imported; its code is the same as here"
+        if place and module.folder in (place, os.path.dirname(place)):
+            found += ", from the same place"
         return Check(section="code", subject=module.name, level="ok", found=found)
     if here is None or module.code is None:
         found = "imported; its code cannot be compared, as it has no file on one side"

@@ -55,7 +55,7 @@ def check_versions(
 def _version(finding: Finding, policy: SkewPolicy) -> Check:
     levels: dict[Level, CheckLevel] = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTE: "note"}
     level = levels[finding.level]
-    found = f"{finding.worker} there, {finding.client} here: {finding.reason}"
+    found = _sides(finding) + finding.reason
     if level == "error" and policy != "error":
         level = "warning"
         found += f' (jobs go on, as version_skew is "{policy}")'
@@ -65,6 +65,13 @@ def _version(finding: Finding, policy: SkewPolicy) -> Check:
     if mender == "client":
         remedy = remedy.replace("the same there", "the same here")
     return Check(section="code", subject=finding.distribution, level=level, found=found, mender=mender, remedy=remedy)
+
+
+def _sides(finding: Finding) -> str:
+    if finding.worker == finding.client:  # a line about several distributions at once
+        return ""
+    there = "not installed there" if finding.worker == "-" else f"{finding.worker} there"
+    return f"{there}, {'nothing' if finding.client == '-' else finding.client} here: "
 
 
 def unanswered(answer: Answer, section: Section, subject: str, level: CheckLevel = "error") -> Check:

@@ -59,9 +59,8 @@ def check_resources(
         autoscales: Whether the cluster can add nodes of which it is not known what they have.
     """
     checks = [_check(each, nodes, node_maxima, autoscales) for each in wanted]
-    if len(wanted) > 1:
-        checks.append(_mix(wanted, nodes))
-    return checks
+    fitting = [each for each in wanted if any(fits(node.resources, each.demand) for node in nodes)]
+    return [*checks, _mix(fitting, nodes)] if len(fitting) > 1 else checks
 
 
 def _check(
@@ -126,7 +125,8 @@ def _mix(wanted: Sequence[Wanted], nodes: Sequence[SiteNode]) -> Check:
     now = sum(at_once([node.available for node in nodes], demands))
     waits = "" if now == total else "; the others wait for their turn"
     found = f"placed largest first, {idle} of them fit at the same time when the nodes are idle, {now} now{waits}"
-    return Check(section="resources", subject=f"all {total} jobs together", level="ok" if now else "note", found=found)
+    subject = f"the {total} jobs that fit, together"
+    return Check(section="resources", subject=subject, level="ok" if now else "note", found=found)
 
 
 def _shortage(demand: Mapping[str, float], rooms: Sequence[Mapping[str, float]]) -> str:
