@@ -92,13 +92,9 @@ class Survey:
         own = self._connection.target.kind is Kind.LOCAL and self._connection.owned
         if self._policy == "ignore" or (own and self._plain):
             return  # workers of a Ray that this process has started run in its very environment
-        nodes = alive_nodes()
-        self._known = {node.node_id for node in nodes}
-        remembered = self._remembered(nodes) if self._plain else []
-        unknown = self._known - {one.node_id for one in remembered}
-        answers, waiting = ask_all([node for node in nodes if node.node_id in unknown], self._overlay, self._patience)
-        if self._plain and unknown:
-            self._remember(remembered + answers)
+        remembered, unknown = self._new_nodes()
+        answers, waiting = ask_all(unknown, self._overlay, self._patience)
+        self._remember(answers)
         kinds = self._kinds(remembered + answers)
         error = error_of(kinds, str(self._connection.target))
         if error is not None and self._policy == "error":
@@ -142,17 +138,21 @@ class Survey:
     def _patience(self) -> float:
         return _PATIENCE if self._plain else _BUILDING
 
-    def _remembered(self, nodes: Sequence[Node]) -> list[NodeEnvironment]:
-        """What an earlier client has found out, of nodes that fit: one that did not may have been mended."""
-        known = recall()
-        found = [
-            NodeEnvironment(node.node_id, node.name, known[node.node_id]) for node in nodes if node.node_id in known
-        ]
-        return [one for one in found if not any(kind.bad for kind in self._kinds([one]))]
+    def _new_nodes(self) -> tuple[list[NodeEnvironment], list[Node]]:
+        """Nodes that were not there at the last look: those that another client has asked already, and the others."""
+        nodes = [node for node in alive_nodes() if node.node_id not in self._known]
+        self._known.update(node.node_id for node in nodes)
+        told = recall() if nodes and self._plain else {}
+        found = [NodeEnvironment(node.node_id, node.name, told[node.node_id]) for node in nodes if node.node_id in told]
+        # One that did not fit then may have been mended.
+        found = [one for one in found if not any(kind.bad for kind in self._kinds([one]))]
+        remembered = {one.node_id for one in found}
+        return found, [node for node in nodes if node.node_id not in remembered]
 
     def _remember(self, answers: Sequence[NodeEnvironment]) -> None:
-        told = {one.node_id: one.environment for one in answers if one.problem is None}
-        remember({node_id: environment for node_id, environment in told.items() if environment is not None})
+        new = {one.node_id: one.environment for one in answers if one.environment is not None and one.problem is None}
+        if new and self._plain:
+            remember({node_id: told for node_id, told in recall().items() if node_id in self._known} | new)
 
     def _kinds(self, answers: Sequence[NodeEnvironment]) -> list[NodeKind]:
         return kinds_of(describe_environment(), answers, self._needed) if answers else []
@@ -188,14 +188,10 @@ class Survey:
             self._again = True
         elif not again:
             return
-        try:
-            nodes = alive_nodes()
-        except raised.RayError:
-            return  # the head does not answer at the moment; what that means for jobs is not the survey's to say
-        for node in nodes:
-            if node.node_id not in self._known:
-                self._known.add(node.node_id)
-                self._await(node, ask(node, self._overlay))
+        remembered, unknown = self._new_nodes()
+        self._answers.extend(remembered)
+        for node in unknown:
+            self._await(node, ask(node, self._overlay))
         for node, since in list(self._waiting.items()):
             if time.monotonic() - since > _SILENT:
                 del self._waiting[node]
@@ -216,9 +212,11 @@ class Survey:
         found = read_answer(node, self._overlay, answer, error)
         if found is not None:
             self._answers.append(found)
+            self._remember([found])
 
     def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
-        if not self._stopped:
+        # What it means for jobs that the head does not answer at the moment is not the survey's to say.
+        if not self._stopped and not isinstance(error, raised.RayError | ConnectionError):
             sys.excepthook(type(error), error, error.__traceback__)
 
 

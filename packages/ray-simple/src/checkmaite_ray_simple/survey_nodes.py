@@ -54,6 +54,7 @@ def _question() -> Any:
     def describe() -> str:
         import json
         import platform
+        import re
         import sys
         from importlib import metadata
 
@@ -69,8 +70,10 @@ def _question() -> Any:
             found = json.loads(describe_environment(whole=True).model_dump_json())
         except Exception:
             # Of another version, or not there: what is comparable is what all versions of Python can tell.
-            known = [(one.metadata["Name"], one.version) for one in metadata.distributions()]
-            versions = {name.lower().replace("_", "-").replace(".", "-"): version for name, version in known if name}
+            versions: dict[str, str] = {}
+            for one in metadata.distributions():
+                name = re.sub(r"[-_.]+", "-", one.metadata["Name"] or "").lower()
+                versions.setdefault(name, one.version)  # of two with one name the first on the path counts
             found = {"python": platform.python_version(), "platform": f"{sys.platform}-{platform.machine()}"}
             found |= {"versions": versions, "distributions": versions}
         return json.dumps({"environment": found, "problem": problem})
