@@ -156,7 +156,7 @@ class RaySite:
         if self._connection.target.kind is not Kind.CLIENT:
             return free_resources()
         # A client on ray:// is only told of the cluster as a whole.
-        task = _ask_what_is_free.options(**self._options).remote()
+        task = _ask_what_is_free.remote()
         try:
             free: dict[str, dict[str, float]] = ray.get(task, timeout=_FREE_WITHIN)
         except ray.exceptions.RayError:  # what stands in its way is what the questions will find, and report
