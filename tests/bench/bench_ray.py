@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 import uuid
@@ -29,7 +30,9 @@ pytestmark = pytest.mark.bench
 
 SCOPE = "bench"
 ROUNDS = 200
-CURVE = (100, 1_000, 10_000)
+CURVE = ((100, 5), (1_000, 3), (10_000, 1))
+"""Sizes of groups, and how often each is run."""
+WARM = 200
 ONE_BY_ONE = 300
 WAITING = 1_000
 
@@ -104,14 +107,27 @@ def test_beside_a_thousand_that_wait(benchmark: Any, backend: JobBackend) -> Non
     show("submit beside them", after)
 
 
-@pytest.mark.parametrize("count", CURVE)
-def test_a_group(benchmark: Any, backend: JobBackend, folder: Path, count: int) -> None:
-    floor_count = min(count, 2_000)
-    floor = milliseconds(
-        lambda: ray.get([bare_and_durable.remote(*ARGUMENTS, str(folder)) for _ in range(floor_count)])
-    )
+def bare_rate(folder: Path, count: int) -> float:
+    """Bare tasks that put something durably each, per second.
+
+    A few before it, and before what is compared with it: Ray ends the idle workers of one owner when another's tasks
+    want theirs, and who comes next would pay for the start of processes.
+    """
+    ray.get([bare_and_durable.remote(*ARGUMENTS, str(folder)) for _ in range(WARM)])
+    took = milliseconds(lambda: ray.get([bare_and_durable.remote(*ARGUMENTS, str(folder)) for _ in range(count)]))
+    return count / took * 1e3
+
+
+def warm_up(backend: JobBackend) -> None:
+    """Have workers of the jobs' own started, with their imports made and their store open."""
+    backend.submit_all([Work(capability=NoOp())] * WARM, force=True).results(timeout=120)
+
+
+@pytest.mark.parametrize(("count", "rounds"), CURVE)
+def test_a_group(benchmark: Any, backend: JobBackend, folder: Path, count: int, rounds: int) -> None:
     before = control_plane()
     accepted: list[float] = []
+    ratios: list[tuple[float, float, float]] = []
 
     def group() -> None:
         works = [Work(capability=NoOp(), name=uuid.uuid4().hex)] * count
@@ -120,20 +136,25 @@ def test_a_group(benchmark: Any, backend: JobBackend, folder: Path, count: int) 
         accepted.append((time.perf_counter() - begun) * 1e3)
         jobs.results(timeout=600)
 
-    benchmark.pedantic(group, rounds=1)
+    for _ in range(rounds):
+        bare = bare_rate(folder, min(count, 2_000))
+        warm_up(backend)
+        jobs = count / milliseconds(group) * 1e3
+        ratios.append((jobs / bare, jobs, bare))
+    benchmark.pedantic(lambda: backend.submit_all([Work(capability=NoOp())] * WARM, force=True).results(60), rounds=1)
     after = control_plane()
-    job = count / benchmark.stats.stats.median
-    bare = floor_count / floor * 1e3
-    print(f"\n\nray, a group of {count} no-op jobs")
-    print(
-        f"  accepted in {accepted[0]:.0f} ms; {job:.0f} jobs/s; bare durable tasks {bare:.0f}/s; ratio {job / bare:.2f}"
-    )
+    print(f"\n\nray, a group of {count} no-op jobs, {rounds} times (target 0.50)")
+    for ratio, jobs, bare in sorted(ratios, reverse=True):
+        print(f"  ratio {ratio:.2f}: {jobs:.0f} jobs/s; bare durable tasks {bare:.0f}/s")
+    print(f"  accepted in {statistics.median(accepted):.0f} ms, {max(accepted):.0f} ms at worst")
     was, now = sum(before.values()), sum(after.values())
-    print(f"  control plane {was:.0f} -> {now:.0f} MB: {(now - was) * 1e3 / count:.1f} KB a job")
+    in_all = (count + WARM) * rounds + WARM
+    print(f"  control plane {was:.0f} -> {now:.0f} MB: {(now - was) * 1e3 / in_all:.1f} KB a job")
 
 
 def test_one_by_one(benchmark: Any, backend: JobBackend, folder: Path) -> None:
-    floor = milliseconds(lambda: ray.get([bare_and_durable.remote(*ARGUMENTS, str(folder)) for _ in range(ONE_BY_ONE)]))
+    bare = bare_rate(folder, ONE_BY_ONE)
+    warm_up(backend)
 
     def burst() -> None:
         jobs = [backend.submit(NoOp(), force=True) for _ in range(ONE_BY_ONE)]
@@ -141,6 +162,5 @@ def test_one_by_one(benchmark: Any, backend: JobBackend, folder: Path) -> None:
 
     benchmark.pedantic(burst, rounds=3)
     job = ONE_BY_ONE / benchmark.stats.stats.median
-    bare = ONE_BY_ONE / floor * 1e3
-    print(f"\n\nray, {ONE_BY_ONE} jobs submitted one by one")
+    print(f"\n\nray, {ONE_BY_ONE} jobs submitted one by one (target 0.15)")
     print(f"  {job:.0f} jobs/s; bare durable tasks {bare:.0f}/s; ratio {job / bare:.2f}")

@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 import ray
 import ray_faults
+from preflight_world import s3_with_passwords
 from ray import cloudpickle
-from ray_faults import Traces, answers_of, end_scope, pid_of, registry_of
+from ray_faults import Traces, answers_of, controllers_of, end_scope, pid_of, registry_of
 
 from checkmaite_core import JobOrigin, JobStatus
+from checkmaite_ray.controller import Controller
+from checkmaite_ray.protocol import NAMESPACE
 
 RECOVERY = 8.0
 """Seconds after its death in which a registry is to answer again."""
@@ -92,3 +95,50 @@ def test_a_registry_answers_again_takes_what_was_submitted_meanwhile_and_tells_w
     assert ended.get(timeout=60) is JobStatus.COMPLETED
     waiting.join()
     assert len(held.executions) == 1
+
+
+def test_of_several_controllers_in_one_place_the_next_registry_keeps_the_one_that_has_jobs(
+    backend, scope, tmp_path, until
+):
+    held = Traces(tmp_path / "held", "held")
+    job = backend.submit(held.work)
+    until(lambda: held.executions, "it runs")
+    until(lambda: len(controllers_of(scope)) == 2, "both are there")
+    rightful = controllers_of(scope)
+    # As a registry leaves them behind that dies while it replaces controllers that it took for dead.
+    for name in sorted(rightful):
+        for incarnation in ("0" * 16, "f" * 16):
+            options = {
+                "name": f"{name.rpartition(':')[0]}:{incarnation}",
+                "namespace": NAMESPACE,
+                "lifetime": "detached",
+            }
+            ray.get(Controller.options(**options).remote(incarnation).about.remote(), timeout=30)
+    os.kill(pid_of(registry_of(scope)), signal.SIGKILL)
+    holder = next(name for name in rightful if ray.get(ray.get_actor(name, NAMESPACE).about.remote())["tasks"])
+    until(lambda: len(controllers_of(scope)) == 2, "the others have been ended")
+    assert holder in controllers_of(scope)
+    held.let_go()
+    assert job.wait(60) is JobStatus.COMPLETED
+    assert len(held.executions) == 1
+
+
+def test_a_job_that_is_started_again_after_its_registry_still_reaches_the_store_of_a_client_that_has_left(
+    backend, cluster, connect, scope, tmp_path, until
+):
+    with s3_with_passwords() as s3:
+        options = {"key": s3.key, "secret": s3.secret, "endpoint_url": s3.proxy.url}
+        store = {"uri": f"s3://{s3.bucket}/store", "storage_options": options}
+        other = connect(cluster.address, analytics_store=store, ledger={"uri": backend.store_config.uri})
+        held = Traces(tmp_path / "held", "held")
+        job_id = other.submit(held.work).job_id
+        other.shutdown(wait=False)
+        until(lambda: held.executions, "it runs")
+        os.kill(pid_of(registry_of(scope)), signal.SIGKILL)
+        job = backend.job(job_id)
+        os.kill(held.executions[0], signal.SIGKILL)
+        until(lambda: len(held.executions) == 2, "it runs again")
+        held.let_go()
+        assert job.wait(60) is JobStatus.COMPLETED
+        secrets_kept = [file for file in Path(backend.store_config.uri).rglob("*") if file.is_file()]
+        assert not [file for file in secrets_kept if s3.secret.encode() in file.read_bytes()]

@@ -44,8 +44,8 @@ def latest_epoch(objects: ObjectStore, scope: str) -> Epoch | None:
 class LedgerWriter:
     """Makes changes durable until a later incarnation takes the scope over; made by :meth:`claim`.
 
-    Every call may block on the store. :meth:`append` and :meth:`recover` take their turns; :meth:`maintain` (one at a
-    time) and :meth:`submission` may run beside them.
+    Every call may block on the store. :meth:`append` is called by one thread at a time; :meth:`maintain` (one at a time)
+    and :meth:`submission` may run beside it.
 
     Attributes:
         uri: Where the ledger lies.
@@ -120,7 +120,7 @@ class LedgerWriter:
         """Make changes durable, all or none, in one object of the log.
 
         After an error other than :class:`SealedError` nobody knows whether they are. Call it again with the same
-        arguments to try again, or :meth:`recover`.
+        arguments to try again, or claim the scope anew.
 
         Args:
             changes: In the order in which they were decided.
@@ -153,15 +153,6 @@ class LedgerWriter:
             if isinstance(place, OwnObject):
                 self._own.ended(job_id, place)
         return number
-
-    def recover(self) -> list[JobRecord]:
-        """Find out what became of an append that failed: all jobs as the ledger has them, for a new directory.
-
-        Raises:
-            SealedError: A later incarnation has the scope.
-            StorageError: The store fails still; try again.
-        """
-        return self._restore(self._writer.recover(without_submissions)).records
 
     def submission(self, job_id: str) -> bytes:
         """What a start of an unfinished job needs, as it was given to :meth:`append`.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
-import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -17,6 +17,7 @@ from ray import cloudpickle
 from checkmaite_core.execution import execute, maintain, settle
 from checkmaite_core.failure import FailureRecord
 from checkmaite_core.submission import WorkOrder
+from checkmaite_ray_simple.alarm import Alarm
 from checkmaite_ray_simple.channel import Event
 
 __all__ = ["maintain_store", "run_job", "settle_jobs"]
@@ -27,11 +28,18 @@ _CANCEL_INTERVAL = 0.2
 _ANSWER_TIMEOUT = 2.0
 """Seconds: before the first message, between two reports, between two questions, and the longest wait for an answer."""
 
+_alarm = Alarm()
+
 
 class _Monitor:
     """A worker's end of a run: sends what happens to the board, asks it whether to stop. Never raises for Ray.
 
     The first message waits a little: a job that has ended by then needs none, and many are that short.
+
+    Args:
+        board: The actor, or the namespace and name of one, which is looked up when there is something to say.
+        job_id: The job.
+        attempt: Which start of it.
     """
 
     def __init__(self, board: Any, job_id: str, attempt: int) -> None:
@@ -39,47 +47,60 @@ class _Monitor:
         self._last = Event(job_id, attempt, datetime.now(UTC), os.getpid(), ray.get_runtime_context().get_node_id())
         self._reported = self._asked = float("-inf")
         self._cancelled = False
-        self._held_back: threading.Timer | None = None
-        self._hold_back(_BEGAN_AFTER)
+        self._held_back = True
+        _alarm.set(_BEGAN_AFTER, self._send)
 
     def close(self) -> None:
         """The job has ended; what is held back is not sent any more."""
-        if self._held_back is not None:
-            self._held_back.cancel()
+        _alarm.clear()
 
     def report_progress(self, done: int, total: int | None, description: str) -> None:
         # Whole, with when and where it began: should the board have been restarted, this makes up for what it lost.
         self._last = self._last.with_progress(done, total, description)
-        if self._held_back is not None:
-            return  # it will send this, for it looks only after it has said that it is gone
+        if self._held_back:
+            return  # it will be sent, for that looks only after it has said that nothing is held back
         wait = self._reported + _PROGRESS_INTERVAL - time.monotonic()
         if wait <= 0:
             self._send()
         else:
             # The step after this one may take an hour.
-            self._hold_back(wait)
-
-    def _hold_back(self, seconds: float) -> None:
-        self._held_back = threading.Timer(seconds, self._send)
-        self._held_back.daemon = True
-        self._held_back.start()
+            self._held_back = True
+            _alarm.set(wait, self._send)
 
     def _send(self) -> None:
-        self._held_back = None
+        self._held_back = False
         self._reported = time.monotonic()
-        self._board.tell.remote(self._last)
+        board = self._actor()
+        if board is not None:
+            board.tell.remote(self._last)
 
     def cancel_requested(self) -> bool:
         now = time.monotonic()
         if not self._cancelled and now - self._asked >= _CANCEL_INTERVAL:
             self._asked = now
+            board = self._actor()
+            if board is None:
+                return False
             try:
-                question = self._board.is_cancelled.remote(self._last.job_id)
+                question = board.is_cancelled.remote(self._last.job_id)
                 self._cancelled = ray.get(question, timeout=_ANSWER_TIMEOUT)
             except ray.exceptions.RayError:
                 # The board is being restarted. A missed answer costs the rest of the grace period at worst.
                 return False
         return self._cancelled
+
+    def _actor(self) -> Any:
+        if isinstance(self._board, tuple):
+            try:
+                return _found(*self._board)
+            except ValueError:
+                return None  # it has died, and this process is about to
+        return self._board
+
+
+@functools.lru_cache(maxsize=8)
+def _found(namespace: str, name: str) -> Any:
+    return ray.get_actor(name, namespace)
 
 
 @contextmanager

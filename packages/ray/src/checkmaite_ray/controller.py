@@ -21,6 +21,7 @@ from checkmaite_core.execution import cancelled_error
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_ray.background import Background
 from checkmaite_ray.launching import Item, task_of
+from checkmaite_ray.protocol import NAMESPACE
 from checkmaite_ray.settlement import Settlements
 from checkmaite_ray_simple import failures
 from checkmaite_ray_simple.channel import Event
@@ -86,7 +87,7 @@ class Controller:
         self._outbox = _Outbox()
         self._running = Background(_give_up)
         self._settlements = Settlements(self._on_settled, self._running)
-        self._self = ray.get_runtime_context().current_actor
+        self._name = (NAMESPACE, ray.get_runtime_context().get_actor_name() or "")
 
     # The registry's calls.
 
@@ -209,7 +210,7 @@ class Controller:
         item = task.item
         self._tasks[item.job_id] = task
         try:
-            task.reference = item.start(self._self)
+            task.reference = item.start(self._name)
         except Exception as error:  # what Ray does not take of a job's demand or overlay: it is this job's failure
             self._ended(
                 task, failure=FailureRecord.from_exception(error, FailureKind.DEPLOYMENT, attempts=item.attempt)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -34,21 +35,30 @@ class Item:
     job_id: str
     attempt: int
     order: str
-    overlay: str
+    overlay: str = field(repr=False)
     demand: dict[str, float]
     cancel_grace_seconds: float
     retry_exceptions: tuple[str, ...]
     payload: bytes
 
-    def start(self, board: Any) -> Any:
+    def start(self, board: tuple[str, str]) -> Any:
         """Hand it to Ray; returns the reference to what the worker will answer.
+
+        Args:
+            board: Namespace and name of the actor that the worker is to tell of its progress.
 
         Raises:
             ValueError: Ray does not take the demand or the overlay.
         """
-        function = run_job.options(**task_of(self.demand, self.overlay))
+        function = _prepared(tuple(self.demand.items()), self.overlay)
         payload: Any = ray.put(self.payload) if len(self.payload) >= _LARGE else self.payload
         return function.remote(self.order, payload, self.attempt, board, self.retry_exceptions)
+
+
+@functools.lru_cache(maxsize=256)
+def _prepared(demand: tuple[tuple[str, float], ...], overlay: str) -> Any:
+    """The task's function with its options, which Ray takes a while to check; most jobs have those of the last."""
+    return run_job.options(**task_of(dict(demand), overlay))
 
 
 def task_of(demand: dict[str, float], overlay: str) -> dict[str, Any]:

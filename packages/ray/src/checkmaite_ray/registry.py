@@ -15,6 +15,7 @@ import ray
 from checkmaite_core.errors import CheckmaiteError, ClusterError, ScopeInUseError, ScopeSealedError, SealedError
 from checkmaite_ledger.listing import page_of
 from checkmaite_ledger.writer import open_ledger
+from checkmaite_ray import store_options
 from checkmaite_ray.archive import PackageArchive
 from checkmaite_ray.claiming import claim
 from checkmaite_ray.identity import cluster_identity
@@ -58,7 +59,7 @@ class Registry:
         self._settings = RegistrySettings.model_validate_json(settings)
         self._placement = placement
         self._takeover = takeover
-        self._options = options
+        self._options = {**options, **store_options.recall(scope)}
         self._sessions = Sessions()
         self._reign: Reign | None = None
         self._problem: CheckmaiteError | None = None
@@ -74,7 +75,10 @@ class Registry:
         given = json.loads(document)
         if given["protocol"] != PROTOCOL:
             return json.dumps({"protocol": PROTOCOL})
-        self._options.update({uri: options for uri, options in given["options"].items() if options})
+        news = {uri: named for uri, named in given["options"].items() if named and named != self._options.get(uri)}
+        if news:
+            self._options.update(news)
+            await asyncio.to_thread(store_options.remember, self._scope, self._options)
         if given.get("takeover"):
             self._takeover = True
             if self._problem is not None and self._starting.done():

@@ -6,40 +6,34 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from checkmaite_core.errors import CheckmaiteError, ClusterError, PayloadError, SubmissionError
-from checkmaite_core.failure import FailureKind, FailureRecord
+from checkmaite_core.errors import CheckmaiteError, ClusterError, SubmissionError
+from checkmaite_core.failure import FailureRecord
 from checkmaite_core.job import JobStatus
 from checkmaite_ledger import JobRecord
 from checkmaite_ledger.directory import (
-    Action,
     AttemptEnd,
-    Cancel,
     Cause,
     Change,
     Decision,
     Directory,
-    Launch,
     Limits,
     Request,
-    Settle,
 )
 from checkmaite_ledger.events import Accepted, AttemptFailed, Ended, Policy
 from checkmaite_ledger.writer import LedgerWriter
+from checkmaite_ray.actions import Actions
 from checkmaite_ray.archive import PackageArchive
 from checkmaite_ray.background import Background
 from checkmaite_ray.committer import Committer
-from checkmaite_ray.launching import Item
 from checkmaite_ray.overlays import Overlays
-from checkmaite_ray.protocol import Blob, wire_view, with_storage_options
-from checkmaite_ray.roster import Roster, by_slot
+from checkmaite_ray.protocol import Blob, wire_view
+from checkmaite_ray.roster import Roster
 from checkmaite_ray.sessions import Sessions
 from checkmaite_ray.settings import RegistrySettings
-from checkmaite_ray.settlement import unsettled
 from checkmaite_ray.submissions import Submissions
 from checkmaite_ray.upkeep import Upkeep
 
@@ -75,7 +69,6 @@ class Reign:
         self._ledger = ledger
         self._settings = settings
         self._sessions = sessions
-        self._options = options
         self._on_end = on_end
         self._appending = ThreadPoolExecutor(1, "ledger-append")
         self._reading = ThreadPoolExecutor(4, "ledger-read")
@@ -83,7 +76,6 @@ class Reign:
         self.published: dict[str, JobRecord] = {}
         self._overlays = Overlays(archive, self._on_overlay_problem)
         self._submissions = Submissions(ledger.submission, self._reading)
-        self._committer = Committer(ledger.append, self._appending, self._publish, self._act, self.end)
         self._upkeep = Upkeep(self, settings)
         self.number = 0
         self.problem: str | None = None
@@ -101,6 +93,8 @@ class Reign:
             on_error=self.end,
         )
         self._work = Background(self.end)
+        self._actions = Actions(self.directory, self._submissions, self.roster, options, self._decided, self._work)
+        self._committer = Committer(ledger.append, self._appending, self._publish, self._actions.take, self.end)
         self._ended = False
 
     async def begin(self, *, same_cluster: bool) -> None:
@@ -296,91 +290,13 @@ class Reign:
         if decision.changes or decision.actions:
             self._commit(decision)
 
-    def _act(self, actions: Sequence[Action]) -> None:
-        launches, cancels, settles = [], [], []
-        for action in actions:
-            if isinstance(action, Cancel):
-                cancels.append((action.slot, (action.job_id, action.attempt)))
-                continue
-            if not self.directory.wants(action):
-                continue  # its controller has gone since it was decided
-            data = self._submissions.at_hand(action.job_id)
-            if data is None:
-                self._work.spawn(self._act_later(action))
-            elif isinstance(action, Launch):
-                launches.append((action.slot, self._item(action, data)))
-            else:
-                settles.append((action.slot, self._settlement(action, data)))
-        for slot, items in by_slot(launches).items():
-            self.roster.launch(slot, [item for item in items if item is not None])
-        for slot, jobs in by_slot(cancels).items():
-            self.roster.cancel(slot, jobs)
-        for slot, jobs in by_slot(settles).items():
-            self.roster.settle(slot, jobs)
-
-    async def _act_later(self, action: Launch | Settle) -> None:
-        try:
-            data = await self._submissions.get(action.job_id)
-        except CheckmaiteError as error:
-            if self.directory.wants(action):
-                self._unreadable(action, error)
-            return
-        if not self.directory.wants(action):
-            return
-        if isinstance(action, Launch):
-            item = self._item(action, data)
-            if item is not None:
-                self.roster.launch(action.slot, [item])
-        else:
-            self.roster.settle(action.slot, [self._settlement(action, data)])
-
-    def _unreadable(self, action: Launch | Settle, error: CheckmaiteError) -> None:
-        record, now = self.directory.jobs[action.job_id], time.time()
-        if isinstance(action, Settle):
-            self._commit(
-                self.directory.settled(action.job_id, unsettled(action.job_id, action.failure, error), now=now)
-            )
-        else:
-            failure = FailureRecord.from_exception(error, FailureKind.LOST, attempts=record.attempt)
-            end = AttemptEnd(failure=failure, begun=record.attempt > 1)
-            self._commit(self.directory.attempt_ended(action.job_id, record.attempt, end, now=now))
+    def _decided(self, decision: Decision) -> None:
+        self._commit(decision)
         self._dispatch()
-
-    def _item(self, action: Launch, data: bytes) -> Item | None:
-        record = self.directory.jobs[action.job_id]
-        if record.ended or record.attempt != action.attempt:
-            return None
-        blob = Blob.unpack(data)
-        if not blob.payload:
-            self._unreadable(
-                action,
-                PayloadError(
-                    f"what job {record.job_id} ({record.name}) needs to be started was not kept "
-                    "(store_submissions=False), and its registry had to start anew.",
-                    hint="Submit it again; with store_submissions=True waiting jobs survive their registry.",
-                ),
-            )
-            return None
-        return Item(
-            job_id=record.job_id,
-            attempt=record.attempt,
-            order=self.complete(blob.order, record.store_uri),
-            overlay=blob.overlay,
-            demand=record.demand,
-            cancel_grace_seconds=record.policy.cancel_grace_seconds,
-            retry_exceptions=_retried(record),
-            payload=blob.payload,
-        )
-
-    def _settlement(self, action: Settle, data: bytes) -> tuple[str, str, str, str]:
-        record = self.directory.jobs[action.job_id]
-        blob = Blob.unpack(data)
-        order = self.complete(blob.order, record.store_uri)
-        return (record.job_id, order, blob.overlay, action.failure.model_dump_json())
 
     def complete(self, order: str, store_uri: str) -> str:
         """A work order with the storage options of its store."""
-        return with_storage_options(order, self._options.get(store_uri, {}))
+        return self._actions.complete(order, store_uri)
 
     async def shorten_ledger(self) -> None:
         """Write a snapshot and remove what it makes needless, if it is time."""
@@ -434,9 +350,3 @@ def _request(fields: dict[str, Any]) -> Request:
 def _order_alone(data: bytes) -> bytes:
     blob = Blob.unpack(data)
     return Blob(blob.order, "{}", b"").pack()
-
-
-def _retried(record: JobRecord) -> tuple[str, ...]:
-    """The exceptions after which the job would be run again; none once it has been, as often as it may."""
-    left = record.policy.exception_retries - Counter(record.causes)[Cause.RAISED]
-    return record.policy.retry_exceptions if left > 0 else ()

@@ -47,7 +47,8 @@ class RegistrySettings(BaseModel):
         control_plane_resources: Ray resources that the node of the registry and its controllers must have, such as
             ``{"control": 0.001}``; the head node if empty.
         maintain_after: After so many jobs that stored results, a worker puts the store in order, and once more when
-            there is nothing left to do. 0 turns both off.
+            there is nothing left to do. While results come fast it is after ten times as many: CPUs are for jobs. 0
+            turns both off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

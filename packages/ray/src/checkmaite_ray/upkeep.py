@@ -27,6 +27,10 @@ _CLUSTER = 5.0
 """Seconds between two looks at how large the cluster is."""
 _TASKS_PER_CPU = 2
 """Jobs of one shape that are handed out for each CPU, so that none waits for the registry."""
+_BUSY = 50
+"""Commits between two looks from which on a store is not put in order yet: that would take CPUs from the jobs."""
+_AT_LAST = 10
+"""Times as many commits as otherwise that may wait for that then."""
 _PATIENCE = 1.0
 """Seconds that a job may wait before anyone asks why."""
 _GIB = 2**30
@@ -39,6 +43,12 @@ class _Store:
     submission: bytes
     commits: int = 0
     since_last: int = 0
+    since_look: int = 0
+
+    def due(self, after: int) -> bool:
+        """Whether enough has been written for it to be put in order now; to be asked at every look."""
+        busy, self.since_look = self.since_look >= _BUSY, 0
+        return self.since_last >= (after * _AT_LAST if busy else after)
 
 
 class Household(Protocol):
@@ -90,6 +100,7 @@ class Upkeep:
         if store is not None:
             store.commits += 1
             store.since_last += 1
+            store.since_look += 1
 
     async def run(self) -> None:
         """Until the reign ends."""
@@ -98,7 +109,7 @@ class Upkeep:
                 self._fit_the_cluster,
                 self._say_why_jobs_wait,
                 self._look_after_the_ledger,
-                self._look_after_stores,
+                self.look_after_stores,
                 self._let_controllers_go,
             ):
                 try:
@@ -124,10 +135,11 @@ class Upkeep:
             await self._reign.shorten_ledger()
             self._ledger_due = time.monotonic() + _LEDGER
 
-    async def _look_after_stores(self) -> None:
+    async def look_after_stores(self) -> None:
+        """Have stores put in order to which enough has been written."""
         after = self._settings.maintain_after
         for uri, store in self._stores.items():
-            if after and store.since_last >= after:
+            if after and store.due(after):
                 await self._maintain(uri, store, after)
 
     async def put_stores_in_order(self) -> dict[str, str]:

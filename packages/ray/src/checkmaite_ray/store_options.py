@@ -1,0 +1,30 @@
+"""Storage options that clients have named, in the memory of the cluster, so that a registry that is back has them.
+
+Ray itself keeps what an actor was made with there, the first client's options included. They are never in the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+
+__all__ = ["recall", "remember"]
+
+_NAMESPACE = b"checkmaite"
+
+
+def remember(scope: str, options: dict[str, dict[str, Any]]) -> None:
+    """Keep a scope's storage options, by store URI, for as long as the cluster is there."""
+    _internal_kv_put(_key(scope), json.dumps(options).encode(), overwrite=True, namespace=_NAMESPACE)
+
+
+def recall(scope: str) -> dict[str, dict[str, Any]]:
+    """What was kept; nothing if nothing was."""
+    found: dict[str, dict[str, Any]] = json.loads(_internal_kv_get(_key(scope), namespace=_NAMESPACE) or b"{}")
+    return found
+
+
+def _key(scope: str) -> bytes:
+    return f"storage_options:{scope}".encode()
