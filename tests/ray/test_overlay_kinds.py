@@ -16,7 +16,7 @@ from checkmaite_core.job import JobStatus
 from checkmaite_ledger import JobLedger
 
 SECRET = "planted-secret"
-INDEX = f"https://user:{SECRET}@127.0.0.1:1/simple"
+INDEX = f"https://user:{SECRET}@127.0.0.1:1/packages"
 BACKENDS = ("ray-simple", "ray")
 
 

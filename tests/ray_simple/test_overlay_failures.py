@@ -20,9 +20,9 @@ FRAMES = """Failed to set up runtime environment.
 # Ray 2.60's own texts, shortened.
 PIP = f"""{FRAMES}ray._private.runtime_env.utils.SubprocessCalledProcessError: Run cmd[18] failed.
 Command '['/tmp/ray/virtualenv/bin/python', '-m', 'pip', 'install', '--token=planted-variable', '--extra-index-url', \
-'https://user:planted-secret@index.internal/simple']' returned non-zero exit status 1.
+'https://user:planted-secret@index.internal/packages']' returned non-zero exit status 1.
 Last 50 lines of stdout:
-    Looking in indexes: https://pypi.org/simple, https://user:****@index.internal/simple
+    Looking in indexes: https://pypi.org/packages, https://user:****@index.internal/packages
     ERROR: Could not find a version that satisfies the requirement nonsuch-abc==1 (from versions: none)
     ERROR: No matching distribution found for nonsuch-abc==1
 """

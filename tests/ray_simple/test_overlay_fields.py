@@ -104,13 +104,14 @@ def test_what_is_printed_of_an_overlay_has_no_secrets():
         "working_dir": f"https://host/code.zip?X-Amz-Signature={SECRET}",
         "pip": {
             "packages": ["idna==3.4", f"tool @ git+https://user:{SECRET}@host/tool.git@v1"],
-            "pip_install_options": ["--extra-index-url", f"https://{SECRET}@index.internal/simple"],
+            "pip_install_options": ["--extra-index-url", f"https://{SECRET}@index.internal/packages"],
         },
         "conda": {"variables": {"TOKEN": SECRET}, "dependencies": ["pip", {"pip": [f"-i https://u:{SECRET}@host/"]}]},
+        "container": {"image": "i", "run_options": ["--env", f"TOKEN={SECRET}"]},
     }
     shown = masked(overlay)
     assert SECRET not in repr(shown)
     assert shown["env_vars"] == {"AWS_SECRET_ACCESS_KEY": "***", "A": "***"}
     assert shown["pip"]["packages"] == ["idna==3.4", "tool @ git+https://***@host/tool.git@v1"]
-    assert shown["pip"]["pip_install_options"] == ["--extra-index-url", "https://***@index.internal/simple"]
+    assert shown["pip"]["pip_install_options"] == ["--extra-index-url", "https://***@index.internal/packages"]
     assert masked_text(f"KEY={SECRET} and {SECRET}-longer", [SECRET, f"{SECRET}-longer"]) == "KEY=*** and ***"

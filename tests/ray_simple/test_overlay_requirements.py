@@ -23,8 +23,8 @@ PYTHON = ".".join(platform.python_version_tuple()[:2])
 def test_requirements_files_are_read_here_with_those_that_they_include(tmp_path, field):
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner/more.txt").write_text("attrs==25.1 \\\n    --hash=sha256:aa  # of the index\n\n# nothing\n")
-    (tmp_path / "requirements.txt").write_text("-r inner/more.txt\n--index-url https://host/simple\nidna\n")
-    wanted = ["attrs==25.1      --hash=sha256:aa", "--index-url https://host/simple", "idna"]
+    (tmp_path / "requirements.txt").write_text("-r inner/more.txt\n-i https://host/packages\nidna\n")
+    wanted = ["attrs==25.1      --hash=sha256:aa", "-i https://host/packages", "idna"]
     assert read_overlay({field: str(tmp_path / "requirements.txt")})[field] == wanted
     assert read_overlay({field: {"packages": [f"-r {tmp_path}/requirements.txt"]}})[field] == {"packages": wanted}
 

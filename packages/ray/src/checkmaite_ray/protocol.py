@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from checkmaite_core import errors
@@ -61,7 +61,7 @@ class Blob:
     """
 
     order: str
-    overlay: str
+    overlay: str = field(repr=False)
     payload: bytes
 
     def pack(self) -> bytes:

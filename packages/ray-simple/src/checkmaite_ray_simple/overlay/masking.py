@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 __all__ = ["MASK", "masked", "masked_text", "secrets_of"]
@@ -11,7 +11,6 @@ __all__ = ["MASK", "masked", "masked_text", "secrets_of"]
 MASK = "***"
 _USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s'\"@]*@")
 _QUERY = re.compile(r"(?P<place>[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"?#]*\?)[^\s'\"#]+")
-_VARIABLES = frozenset({"env_vars", "variables"})
 _SHORT = 4
 """Values shorter than this are found everywhere, and protect nothing."""
 
@@ -19,10 +18,10 @@ _SHORT = 4
 def masked(runtime_env: Mapping[str, Any]) -> dict[str, Any]:
     """A ``runtime_env`` as it may be printed.
 
-    Values of variables are hidden, and so are user names, passwords and queries in addresses (of package indexes, of
-    archives), wherever they stand.
+    Values of variables are hidden, also of those that a container is started with, and so are user names, passwords
+    and queries in addresses (of package indexes, of archives), wherever they stand.
     """
-    return {key: _hidden(value) if key in _VARIABLES else _masked(value) for key, value in runtime_env.items()}
+    return {key: _HIDDEN.get(key, _masked)(value) for key, value in runtime_env.items()}
 
 
 def masked_text(text: str, secrets: Collection[str] = ()) -> str:
@@ -47,5 +46,12 @@ def _masked(value: Any) -> Any:
     return masked_text(value) if isinstance(value, str) else value
 
 
-def _hidden(value: Any) -> Any:
+def _without_values(value: Any) -> Any:
     return dict.fromkeys(value, MASK) if isinstance(value, Mapping) else MASK
+
+
+_HIDDEN: Mapping[str, Callable[[Any], Any]] = {
+    "env_vars": _without_values,
+    "variables": _without_values,  # of conda
+    "run_options": lambda _: MASK,  # of a container: such as --env=NAME=VALUE
+}
