@@ -214,6 +214,25 @@ def test_a_class_that_the_workers_copy_lacks_is_said_to_be_of_another_version(cl
     assert "another version of that code" in failure.message
 
 
+@pytest.mark.parametrize("module", ["lighting_checks", "lighting_checks.brightness"])
+def test_a_folder_that_only_has_the_packages_name_is_told_from_another_version(
+    client: Machine, worker: Machine, module: str
+) -> None:
+    """A working_dir with a project in it whose package lies in its src."""
+    (client.folder / "lighting_checks.py").unlink()
+    (client.folder / "lighting_checks").mkdir()
+    for name in ("__init__", "brightness"):
+        client.has(CAPABILITY.format(score=1.0), module=f"lighting_checks/{name}")
+    with client:
+        work = {"capability": importlib.import_module(module).Brightness()}
+        submission = prepare_submission(work, backend="test", store=STORE)
+        payload = submission.pickle(pickle.dumps)
+    (worker.folder / "lighting_checks" / "src").mkdir(parents=True)
+    failure = _failure(_ends(worker, submission.order, payload), "PayloadError")
+    assert f"only a folder of its name, {worker.folder / 'lighting_checks'}" in failure.message
+    assert "Send the folder that holds the package" in failure.message
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

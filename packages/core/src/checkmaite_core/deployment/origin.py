@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["code_of", "comes_from", "distribution_of"]
+__all__ = ["code_of", "comes_from", "distribution_of", "folders_alone"]
 
 
 @functools.cache
@@ -64,6 +64,14 @@ def code_of(module: str) -> str | None:
     except OSError:
         return None  # it has gone since it was imported: there is nothing to compare
     return f"{_digest(f'{platform.node()} {path}'.encode())}-{text}"
+
+
+def folders_alone(top_level: str) -> list[str]:
+    """Where a module is no more than folders of its name, with no ``__init__.py``; empty where it is a real one."""
+    spec = _spec_of(top_level)
+    if spec is None or spec.origin is not None or spec.submodule_search_locations is None:
+        return []
+    return list(spec.submodule_search_locations)
 
 
 @functools.cache

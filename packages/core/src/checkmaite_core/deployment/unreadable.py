@@ -6,10 +6,12 @@ import re
 
 from checkmaite_core.deployment.comparison import compare_environments
 from checkmaite_core.deployment.environment import Environment, describe_alike
+from checkmaite_core.deployment.origin import folders_alone
 from checkmaite_core.deployment.table import findings_table
 
 __all__ = ["why_unreadable"]
 
+_MODULE = re.compile(r"<module '([^']+)'")
 _LIBRARY = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file")
 
 
@@ -37,6 +39,13 @@ def _hint(error: BaseException, client: Environment) -> str:
             f"Add the system package that brings {library[1]} to the worker's image; pip does not install it. "
             '"checkmaite preflight" looks for such libraries on every kind of node.'
         )
+    bare = folders_alone(_module_of(error).partition(".")[0])
+    if bare:
+        return (
+            f"On the worker this module is only a folder of its name, {', '.join(bare)}, without the code: such as a "
+            "project's folder that lies in working_dir. Send the folder that holds the package (often src), or "
+            "install the package in the worker's image."
+        )
     if isinstance(error, ModuleNotFoundError) and error.name:
         return (
             f"Add what brings {error.name!r} to the worker's image{_requirement(error.name, client)}, or send it "
@@ -48,6 +57,14 @@ def _hint(error: BaseException, client: Environment) -> str:
             "worker's image, or send it with runtime_env (working_dir or py_modules)."
         )
     return "Look at what the capability and its inputs do when they are unpickled."
+
+
+def _module_of(error: BaseException) -> str:
+    """The module that an error of an import, or of a look into a module, is about."""
+    if isinstance(error, ImportError):
+        return error.name or ""
+    found = _MODULE.search(str(error)) if isinstance(error, AttributeError) else None
+    return found[1] if found else ""
 
 
 def _requirement(module: str, client: Environment) -> str:
