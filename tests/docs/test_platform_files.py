@@ -8,9 +8,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from checkmaite_core.profiles import load_profiles, resolve_profile
 from checkmaite_ray import RayOptions
