@@ -158,6 +158,25 @@ def test_a_file_of_windows_has_the_same_lines(folder: Path) -> None:
     assert f"{folder / 'checkmaite.toml'}:3: " in refused(folder, "[profiles.p]\r\n\r\nbackend = 3\r\n").message
 
 
+def test_a_mark_of_windows_at_the_beginning_of_a_file_does_not_count(folder: Path) -> None:
+    (folder / "checkmaite.toml").write_bytes(b"\xef\xbb\xbf" + PROFILE.encode())
+    assert load_profile("team-a-prod").kind == "ray"
+
+
+def test_a_process_without_a_home_finds_the_other_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, PROFILE)
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # a container's user that no file names
+    assert load_profile("team-a-prod").kind == "ray"
+
+
+def test_a_file_that_may_not_be_read_is_named(folder: Path) -> None:
+    (folder / "checkmaite.toml").symlink_to("/proc/self/mem")  # root may read any other file
+    with pytest.raises(ConfigurationError, match=r"checkmaite\.toml cannot be read: "):
+        load_profile("p")
+
+
 def test_a_file_that_is_no_text_is_refused_with_its_line(folder: Path) -> None:
     (folder / "checkmaite.toml").write_bytes(b'[profiles.p]\nbackend = "\xff"\n')
     with pytest.raises(ConfigurationError, match=r"checkmaite\.toml:2: this is not UTF-8 text"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from checkmaite_core.errors import ConfigurationError
@@ -54,5 +55,5 @@ def load_profiles(path: str | Path) -> dict[str, Profile]:
     Raises:
         ConfigurationError: The file or one of its profiles cannot be used; the message has the line.
     """
-    source = read_profile_file(Path(path).expanduser().absolute())
+    source = read_profile_file(Path(os.path.expanduser(path)).absolute())
     return {name: make_profile(source, name) for name in source.profiles}

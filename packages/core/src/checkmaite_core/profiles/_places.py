@@ -33,21 +33,22 @@ def profile_files(*, environ: Mapping[str, str] | None = None, folder: Path | No
     environ = os.environ if environ is None else environ
     named = environ.get(VARIABLE)
     if named:
-        path = Path(named).expanduser().absolute()
-        if not path.is_file():
+        path = Path(os.path.expanduser(named)).absolute()
+        if not os.path.isfile(path):
             raise ConfigurationError(
                 f"${VARIABLE} is {named!r}, which is not a file.",
                 hint=f"Set it to the path of a {FILE_NAME}, or unset it to look in the usual places.",
             )
         return [path]
     start = (folder or Path.cwd()).absolute()
-    home = environ.get("XDG_CONFIG_HOME") or "~/.config"
+    # Unlike pathlib's, these neither raise where a process has no home nor where a folder may not be looked into.
+    home = Path(os.path.expanduser(environ.get("XDG_CONFIG_HOME") or "~/.config"))
     candidates = [
         *(above / FILE_NAME for above in (start, *start.parents)),
-        Path(home).expanduser() / "checkmaite" / FILE_NAME,
+        *([home / "checkmaite" / FILE_NAME] if home.is_absolute() else []),
         _SYSTEM,
     ]
-    found = [path for path in dict.fromkeys(candidates) if path.is_file()]
+    found = [path for path in dict.fromkeys(candidates) if os.path.isfile(path)]
     for path in found:
         _refuse_if_anybody_wrote_it(path)
     return found

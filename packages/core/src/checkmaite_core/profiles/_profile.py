@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,7 +122,7 @@ def _absolute(value: Any, folder: Path, *, each: bool) -> Any:
         return [_absolute(item, folder, each=False) for item in value]
     if not isinstance(value, str) or not value or "://" in value:
         return value
-    return str(folder / Path(value).expanduser())
+    return str(folder / os.path.expanduser(value))
 
 
 def _dotted(keys: KeyPath) -> str:

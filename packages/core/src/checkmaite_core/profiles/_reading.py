@@ -78,7 +78,7 @@ def _text(path: Path) -> str:
             f"{path} cannot be read: {error.strerror}.", hint="Make the file readable, or move it out of the way."
         ) from None
     try:
-        return data.decode("utf-8").replace("\r\n", "\n")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(f"{path}:{line}: this is not UTF-8 text.", hint="Save the file as UTF-8.") from None
