@@ -122,6 +122,11 @@ def test_what_is_to_be_typed_is_not_broken() -> None:
     assert typed in table
 
 
+def test_a_location_stays_whole_however_long() -> None:
+    location = "s3://a-bucket/" + "/".join(f"a-long-folder-name-{number}" for number in range(9))
+    assert location in report(RED.model_copy(update={"subject": location})).table(80)
+
+
 def test_a_report_without_red_lines_lets_the_jobs_be_submitted() -> None:
     report(OK, WARNING).require()
 

@@ -139,8 +139,17 @@ def _looked(
         )
     skew: SkewPolicy = getattr(parsed, "version_skew", "error")
     trials = [trial_of(work, backend=kind, store=configured, version_skew=skew) for work in load_works(works)]
+    _say_that_it_takes_a_while()
     with connect(parsed, configured) as site:
         return run_preflight(site, trials, configured, version_skew=skew, timeout=timeout)
+
+
+def _say_that_it_takes_a_while() -> None:
+    from checkmaite_cli.console import make_console
+
+    console = make_console(stderr=True)
+    if console.is_terminal:
+        console.print("Looking at the cluster, which takes some seconds ...", style="dim")
 
 
 def _store(uri: str | None) -> AnalyticsStoreConfig | None:
