@@ -14,6 +14,7 @@ from ray_fixtures import RAY, Cluster
 from checkmaite_core import AnalyticsStoreConfig
 from checkmaite_ledger.writer import LedgerWriter, open_ledger
 from checkmaite_ray import RayOptions, plugin
+from checkmaite_ray.protocol import PROTOCOL
 
 PATIENCE = 30.0
 ON_BOTH = {"control_plane_resources": {"control": 0.001}}
@@ -78,7 +79,8 @@ def test_the_head_hosts_a_registry_whether_or_not_it_has_cpus(cluster, look, for
     assert {check.node for check in checks} == {name for name, node in nodes.items() if node.is_head}
     assert any("they can be imported" in check.found for check in checks)
     assert any(check.subject == f"ledger at {tmp_path / 'store'}" for check in checks)
-    assert not list((tmp_path / "store").rglob("*.*")), "nothing is founded, and no probe left"
+    left = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert left == [], "nothing is founded, and no probe left"
 
 
 def test_an_image_that_lacks_the_registrys_code_is_named_where_a_registry_may_come_to_run(look):
@@ -133,6 +135,14 @@ def test_a_scope_that_another_cluster_serves_is_found_before_anyone_connects(loo
     assert "served by another Ray cluster" in bad.found
     assert "takeover=True" in bad.remedy
     assert red(look(takeover=True)[0]) == []
+
+
+def test_an_image_whose_registry_speaks_another_version_is_named(look, monkeypatch):
+    # The cluster is real; it is this side that claims to be another.
+    monkeypatch.setattr("checkmaite_ray.control_plane_check.PROTOCOL", PROTOCOL + 1)
+    (bad,) = red(look()[0])
+    assert (bad.mender, bad.remedy) == ("image", "update checkmaite-ray in the image")
+    assert f"this client version {PROTOCOL + 1}" in bad.found
 
 
 def test_a_control_plane_that_no_node_can_host_is_told(look):
