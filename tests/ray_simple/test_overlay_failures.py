@@ -26,7 +26,8 @@ Last 50 lines of stdout:
     ERROR: Could not find a version that satisfies the requirement nonsuch-abc==1 (from versions: none)
     ERROR: No matching distribution found for nonsuch-abc==1
 """
-CONDA = f"""{FRAMES}
+CONDA = f"""{FRAMES}FileNotFoundError: [Errno 2] No such file or directory: 'conda'
+
 During handling of the above exception, another exception occurred:
 
 Traceback (most recent call last):
@@ -67,6 +68,7 @@ def test_a_jobs_failure_names_node_reason_and_remedy_and_nothing_of_it_has_secre
         raise RuntimeEnvSetupError(PIP)
     except RuntimeEnvSetupError as error:
         record, loss = classify(error, 1, "", secrets=["planted-variable"])
+    assert "planted" not in repr(explain_setup(PIP, ["planted-variable"]))
     assert (record.kind, loss) == (FailureKind.DEPLOYMENT, None)
     first, hint = record.message.split("\n")
     assert first.startswith("the runtime_env could not be set up on node 192.0.2.2: Could not find a version")

@@ -92,7 +92,7 @@ def skew(requirements: Iterable[Requirement], client: Environment) -> list[Findi
         name = canonicalize_name(requirement.name)
         ours = client.versions.get(name)
         if ours is not None and not requirement.specifier.contains(ours, prereleases=True):
-            versions[name], lines[name] = _wanted(requirement, ours), str(requirement)
+            versions[name], lines[name] = _wanted(requirement), str(requirement)
     worker = client.model_copy(update={"versions": versions})
     return [
         replace(item, remedy=f'take "{lines[item.distribution]}" out of runtime_env; or {item.remedy}')
@@ -135,12 +135,11 @@ def _applicable(requirements: Iterable[Requirement]) -> Iterator[Requirement]:
     return (item for item in requirements if item.marker is None or item.marker.evaluate())
 
 
-def _wanted(requirement: Requirement, ours: str) -> str:
-    """The version that it stands for: of those that it names and admits the nearest to ours; its own text otherwise."""
+def _wanted(requirement: Requirement) -> str:
+    """The version that it stands for: one that it names and admits, such as a pin's; its own text otherwise."""
     named = [item.version.removesuffix(".*") for item in requirement.specifier if item.operator not in ("!=", "<", ">")]
     admitted = [text for text in named if _is_version(text) and requirement.specifier.contains(text, prereleases=True)]
-    minor = ours.split(".")[:2]
-    return next((text for text in admitted if text.split(".")[:2] == minor), (*admitted, str(requirement.specifier))[0])
+    return (*admitted, str(requirement.specifier))[0]
 
 
 def _is_version(text: str) -> bool:
