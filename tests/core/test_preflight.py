@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from preflight_site import World, node
 
-from checkmaite_core import AnalyticsStoreConfig, DatasetRef, Work
-from checkmaite_core.preflight import Check, PreflightReport
+from checkmaite_core import AnalyticsStoreConfig, ConfigurationError, DatasetRef, JobBackend, Work
+from checkmaite_core.preflight import Answer, Check, PreflightReport, Question
 from checkmaite_core.preflight.running import run_preflight
 from checkmaite_core.preflight.trials import trial_of
 from checkmaite_core.store import open_result_store
+from checkmaite_core.testing import ThreadBackend
 from checkmaite_core.testing._workloads import Data, Write, WriteConfig
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -217,3 +218,34 @@ def test_an_input_of_any_class_may_name_its_locations(run: Run, tmp_path: Any) -
     globals()["Own"], Own.__qualname__ = Own, "Own"
     report = run(World([node("a", CPU=4.0)]), Work(capability=Write(), datasets=[Own("a")]))
     assert [check.subject for check in of(report, "inputs", "error")] == ["https://127.0.0.1:9/x?..."]
+
+
+def test_of_very_many_locations_some_are_looked_at_and_it_says_so(run: Run, tmp_path: Any) -> None:
+    loader = "checkmaite_core.testing._workloads:load_data"
+    references = [DatasetRef(id=f"{index}", uri=str(tmp_path / f"{index}"), loader=loader) for index in range(1000)]
+    works = [Work(capability=Write(), datasets=[each]) for each in references]
+    report = run(World([node("a", CPU=4.0)]), *works)
+    assert len(of(report, "inputs", "error")) == 200
+    (note,) = of(report, "inputs", "note")
+    assert note.found == "200 of 1000 are looked at, evenly spread"
+    assert len(report.table().split("\n")) < 40
+
+
+def test_a_node_with_another_checkmaite_that_answers_otherwise_is_the_images_to_mend(run: Run) -> None:
+    class Newer(World):
+        def _answer(self, question: Question) -> Answer:
+            return Answer(node_id=question.node_id, text='{"checks": ["in order"]}')
+
+    (found,) = run(Newer([node("a", CPU=4.0)]), work()).errors
+    assert (found.section, found.mender) == ("cluster", "image")
+
+
+def test_a_backend_without_nodes_to_look_at_says_so(store: AnalyticsStoreConfig) -> None:
+    class Bare(ThreadBackend):
+        _site = JobBackend._site  # type: ignore[assignment]
+
+    with Bare(store) as backend:
+        for attempt in (backend.preflight, lambda: backend.submit(Write(), datasets=[Data("a")], preflight=True)):
+            with pytest.raises(ConfigurationError, match="no nodes that a preflight could look at"):
+                attempt()
+        assert list(backend.jobs()) == []

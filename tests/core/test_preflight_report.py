@@ -94,10 +94,18 @@ def test_the_last_line_counts_and_says_whose_turn_it_is() -> None:
 
 
 def test_much_that_is_in_order_is_counted_and_not_shown() -> None:
-    many = [OK.model_copy(update={"subject": f"s3://bucket/{index}"}) for index in range(50)]
+    many = [OK.model_copy(update={"subject": f"s3://bucket/{index}", "found": f"{index} MB"}) for index in range(50)]
     table = report(*many).table(80)
     assert "45 more are in order" in table
-    assert table.count("they agree") == 5
+    assert table.count(" MB") == 5
+
+
+def test_many_findings_of_one_kind_take_one_line() -> None:
+    many = [RED.model_copy(update={"subject": f"/data/{index}"}) for index in range(200)]
+    table = report(*many, OK).table(80)
+    assert "/data/0 and 199 more: the shared library" in table
+    assert table.count("apt-get") == 1
+    assert table.split("\n")[-1].startswith("200 errors, 1 in order.")
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=300)

@@ -32,7 +32,7 @@ class Check(BaseModel):
         remedy: What to do, or to type. Every warning and error has one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     section: Section
     subject: str

@@ -18,6 +18,9 @@ from checkmaite_core.store import AnalyticsStoreConfig, open_result_store
 
 __all__ = ["client_environments", "locations_of", "read_back"]
 
+_MOST_LOCATIONS = 200
+"""More would take longer than a preflight may; a few show as well whether workers reach what the jobs need."""
+
 
 def client_environments(trials: Sequence[Trial]) -> list[Environment]:
     """This environment as each of the jobs would carry it, equal ones once; the first with all that is installed."""
@@ -40,7 +43,17 @@ def locations_of(trials: Sequence[Trial]) -> tuple[list[LocationFacts], list[Che
                 continue
             for location in named:
                 found.setdefault(location, LocationFacts(location=location, on_client=_on_client(location)))
-    return list(found.values()), checks
+    known = list(found.values())
+    if len(known) > _MOST_LOCATIONS:
+        checks.append(_sampled(len(known)))
+        step = len(known) / _MOST_LOCATIONS
+        known = [known[int(index * step)] for index in range(_MOST_LOCATIONS)]
+    return known, checks
+
+
+def _sampled(count: int) -> Check:
+    found = f"{_MOST_LOCATIONS} of {count} are looked at, evenly spread"
+    return Check(section="inputs", subject="locations", level="note", node="client", found=found)
 
 
 def _named(value: Any) -> list[str]:

@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from checkmaite_core.deployment import Environment, Finding, Level, SkewPolicy, compare_environments
 from checkmaite_core.inputs import InputRef, label
 from checkmaite_core.preflight.checks import Check, CheckLevel, Mender, Section
+from checkmaite_core.preflight.inquiry import Reply
 from checkmaite_core.preflight.site import Answer
 from checkmaite_core.preflight.storage import is_local, shown, size_text
 from checkmaite_core.preflight.trials import Trial, values_of
@@ -20,6 +23,7 @@ __all__ = [
     "check_versions",
     "elsewhere",
     "nowhere",
+    "reply_of",
     "unanswered",
     "unpicklable",
 ]
@@ -72,6 +76,21 @@ def _sides(finding: Finding) -> str:
         return ""
     there = "not installed there" if finding.worker == "-" else f"{finding.worker} there"
     return f"{there}, {'nothing' if finding.client == '-' else finding.client} here: "
+
+
+def reply_of(answer: Answer) -> Reply | Answer:
+    """What a node has replied; the answer, with its problem, where it has not, or not in words of this version."""
+    if answer.text is None:
+        return answer
+    try:
+        return Reply.model_validate_json(answer.text)
+    except ValidationError:
+        return Answer(
+            node_id=answer.node_id,
+            problem="it answers in a form that this client does not read: its checkmaite-core is another version",
+            mender="image",
+            remedy="install one version of checkmaite-core in client and image, from one lock",
+        )
 
 
 def unanswered(answer: Answer, section: Section, subject: str, level: CheckLevel = "error") -> Check:

@@ -18,6 +18,7 @@ from checkmaite_core.preflight.conclusions import (
     check_sizes,
     check_versions,
     nowhere,
+    reply_of,
     unanswered,
     unpicklable,
 )
@@ -25,7 +26,7 @@ from checkmaite_core.preflight.inquiry import Inquiry, LocationFacts, Reply
 from checkmaite_core.preflight.kinds import able, installed_text, kinds_of, summary_of
 from checkmaite_core.preflight.report import PreflightReport
 from checkmaite_core.preflight.resources import check_resources, distinct
-from checkmaite_core.preflight.site import Question, Site, SiteNode
+from checkmaite_core.preflight.site import Answer, Question, Site, SiteNode
 from checkmaite_core.preflight.storage import is_local, shown
 from checkmaite_core.preflight.trials import Trial, facts_of
 from checkmaite_core.store import AnalyticsStoreConfig
@@ -137,19 +138,20 @@ class _Preflight:
         )
         replies: dict[str, Reply] = {}
         for node, answer in zip(nodes, answers, strict=True):
-            if answer.text is None:
+            reply = reply_of(answer)
+            if isinstance(reply, Answer):
                 level: CheckLevel = "error" if able(node, self._demands) else "warning"
-                self._add(node, [unanswered(answer, "cluster", "environment", level)])
+                self._add(node, [unanswered(reply, "cluster", "environment", level)])
             else:
-                replies[node.node_id] = Reply.model_validate_json(answer.text)
+                replies[node.node_id] = reply
         texts = {node_id: installed_text(reply.environments) for node_id, reply in replies.items()}
         kinds = []
         for group in kinds_of(nodes, texts):
-            reply = replies.get(group[0].node_id)
-            kind = _Kind(group, answered=reply is not None, runs_jobs=able(group[0], self._demands))
+            described = replies.get(group[0].node_id)
+            kind = _Kind(group, answered=described is not None, runs_jobs=able(group[0], self._demands))
             kinds.append(kind)
-            if reply is not None:
-                self._compare(kind, clients, reply)
+            if described is not None:
+                self._compare(kind, clients, described)
         return kinds
 
     def _compare(self, kind: _Kind, clients: Sequence[Environment], reply: Reply) -> None:
@@ -184,10 +186,10 @@ class _Preflight:
         asked += self._codes([kind for kind in places if kind.takes_code])
         stored = []
         for each, answer in zip(asked, self._site.ask([one.question for one in asked], timeout=timeout), strict=True):
-            if answer.text is None:
-                self._add(each.node, [unanswered(answer, each.section, each.subject)])
+            reply = reply_of(answer)
+            if isinstance(reply, Answer):
+                self._add(each.node, [unanswered(reply, each.section, each.subject)])
                 continue
-            reply = Reply.model_validate_json(answer.text)
             self._add(each.node, reply.checks)
             if reply.stored and each.token is not None:
                 stored.append((each.node, each.token))

@@ -22,6 +22,8 @@ _MENDERS = {
 }
 _MOST_OK = 6
 """Lines of one section that say that something is in order; what is more is counted."""
+_MOST_ALIKE = 3
+"""Lines that differ only in what was looked at; of more, the first is shown."""
 _LONGEST = 700
 """Characters of one finding that are shown: the text of somebody's exception may be long."""
 _SIGN, _LEAST_WHERE, _MOST_WHERE = 9, 6, 12
@@ -77,7 +79,7 @@ def check_lines(
         by_name: Name nodes in full, where no letters are explained.
     """
     known = {} if by_name else {names[0]: letter for letter, names in zip(_letters(len(kinds)), kinds, strict=True)}
-    rows = sorted(_merged(checks).items(), key=lambda row: _LEVELS.index(row[0].level))
+    rows = sorted(_alike(_merged(checks)), key=lambda row: _LEVELS.index(row[0].level))
     fine = [check for check, _ in rows if check.level == "ok"]
     hidden = set(fine[_MOST_OK - 1 :]) if len(fine) > _MOST_OK else set()
     shown = [(check, *_places(places, known)) for check, places in rows if check not in hidden]
@@ -106,6 +108,19 @@ def _merged(checks: Sequence[Check]) -> dict[Check, list[str]]:
     for check in checks:
         merged.setdefault(check.model_copy(update={"node": ""}), []).append(check.node)
     return merged
+
+
+def _alike(merged: dict[Check, list[str]]) -> Iterator[tuple[Check, list[str]]]:
+    """The lines to show: many that differ in nothing but their subject become one."""
+    groups: dict[tuple[Check, tuple[str, ...]], list[Check]] = {}
+    for check, nodes in merged.items():
+        groups.setdefault((check.model_copy(update={"subject": ""}), tuple(nodes)), []).append(check)
+    for (_, nodes), group in groups.items():
+        if len(group) > _MOST_ALIKE:
+            subject = f"{group[0].subject} and {len(group) - 1} more"
+            group = [group[0].model_copy(update={"subject": subject})]
+        for check in group:
+            yield check, list(nodes)
 
 
 def _places(nodes: Sequence[str], known: dict[str, str]) -> tuple[str, str]:
