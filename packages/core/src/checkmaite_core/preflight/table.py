@@ -115,12 +115,12 @@ def _alike(merged: dict[Check, list[str]]) -> Iterator[tuple[Check, list[str]]]:
     groups: dict[tuple[Check, tuple[str, ...]], list[Check]] = {}
     for check, nodes in merged.items():
         groups.setdefault((check.model_copy(update={"subject": ""}), tuple(nodes)), []).append(check)
-    for (_, nodes), group in groups.items():
+    for (_, places), group in groups.items():
         if len(group) > _MOST_ALIKE:
             subject = f"{group[0].subject} and {len(group) - 1} more"
             group = [group[0].model_copy(update={"subject": subject})]
         for check in group:
-            yield check, list(nodes)
+            yield check, list(places)
 
 
 def _places(nodes: Sequence[str], known: dict[str, str]) -> tuple[str, str]:
