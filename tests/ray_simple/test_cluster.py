@@ -242,8 +242,15 @@ def test_a_node_that_dies_uses_up_no_retries_of_its_job(connect, cluster, work, 
 def test_backends_share_a_connection_and_a_different_one_is_refused(connect, cluster, store, work, tmp_path):
     first = connect(cluster.address)
     other_store = {"backend": "parquet", "uri": str(tmp_path / "other")}
-    second = configure_job_backend("ray-simple", analytics_store=other_store, address=cluster.address, max_retries=0)
+    overlay = {"env_vars": {"WHOSE": "the second's"}}
+    second = configure_job_backend(
+        "ray-simple", analytics_store=other_store, address=cluster.address, runtime_env=overlay
+    )
     assert second is not first
+    for backend, whose in ((first, "None"), (second, "the second's")):
+        reference = backend.submit(work(lambda: os.environ.get("WHOSE"))).result(60)
+        found = backend.store.query(f"select answer from answers where run_uid = '{reference.run_uid}'")
+        assert found["answer"].to_pylist() == [whose], "each runs with its own overlay"
     with pytest.raises(ClusterMismatchError, match="address='local'"):
         connect("local")
     with pytest.raises(ClusterMismatchError, match=r"reinit=True would end the jobs of 2"):

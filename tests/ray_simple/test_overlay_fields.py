@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from checkmaite_core import ConfigurationError, configure_job_backend
+from checkmaite_core import ClusterUnreachableError, ConfigurationError, configure_job_backend
 from checkmaite_ray.settings import RayOptions
-from checkmaite_ray_simple.overlay import check_fields, masked, masked_text
+from checkmaite_ray_simple.overlay import OverlayWarning, check_fields, masked, masked_text
 from checkmaite_ray_simple.settings import RaySimpleOptions
 
 SECRET = "planted-secret"
@@ -90,6 +90,28 @@ def test_both_backends_refuse_before_they_connect(kind, tmp_path):
         configure_job_backend(kind, **options, runtime_env={"env_var": {"KEY": SECRET}})
     with pytest.raises(ConfigurationError, match="no-such-folder"):
         configure_job_backend(kind, **options, runtime_env={"working_dir": "/no-such-folder"})
+
+
+@pytest.mark.parametrize("kind", ["ray", "ray-simple"])
+def test_both_backends_leave_their_stores_out_of_a_working_dir(kind, tmp_path):
+    for name in ("store", "ledger"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.run").write_text("results")
+    options = {"idempotency_scope": "team-a", "ledger": {"uri": str(tmp_path / "ledger")}} if kind == "ray" else {}
+    with (
+        pytest.raises(ClusterUnreachableError),
+        pytest.warns(OverlayWarning, match=f"leaves out {tmp_path / 'store'}, since") as caught,
+    ):
+        configure_job_backend(
+            kind,
+            address="127.0.0.1:1",
+            analytics_store={"uri": str(tmp_path / "store")},
+            runtime_env={"working_dir": str(tmp_path)},
+            **options,
+        )
+    assert [str(tmp_path / "ledger") in str(warning.message) for warning in caught] == [False, True][
+        : len(options) or 1
+    ]
 
 
 def test_options_show_nothing_of_an_overlay():
