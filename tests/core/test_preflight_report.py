@@ -88,6 +88,12 @@ def test_a_node_without_a_letter_is_named() -> None:
     assert "demo.Brightness (on b): the" in report(RED.model_copy(update={"node": "b"})).table(100)
 
 
+def test_of_many_nodes_without_a_letter_some_are_named() -> None:
+    table = report(*(RED.model_copy(update={"node": f"n{index}"}) for index in range(200))).table(100)
+    assert "demo.Brightness (on n0, n1, n2, n3 and 196 more): the" in table
+    assert table.split("\n")[-1].startswith("1 error,")
+
+
 def test_the_last_line_counts_and_says_whose_turn_it_is() -> None:
     last = report(OK, RED, WARNING).table(100).split("\n")[-1]
     assert last == "1 error, 1 warning, 1 in order. To be mended: the workers' image (1)."

@@ -24,6 +24,8 @@ _MOST_OK = 6
 """Lines of one section that say that something is in order; what is more is counted."""
 _MOST_ALIKE = 3
 """Lines that differ only in what was looked at; of more, the first is shown."""
+_MOST_NAMED = 4
+"""Names of nodes in one line."""
 _LONGEST = 700
 """Characters of one finding that are shown: the text of somebody's exception may be long."""
 _SIGN, _LEAST_WHERE, _MOST_WHERE = 9, 6, 12
@@ -54,10 +56,11 @@ def table_of(title: str, kinds: Sequence[tuple[Sequence[str], str]], checks: Seq
 
 def summary(checks: Sequence[Check]) -> str:
     """How many findings there are of each level, and who has to mend them."""
-    count = Counter(check.level for check in checks)
+    merged = _merged(checks)
+    count = Counter(check.level for check in merged)
     parts = [_counted(count["error"], "error"), _counted(count["warning"], "warning"), f"{count['ok']} in order"]
     text = ", ".join(part for part in parts if part) + "."
-    menders = Counter(check.mender for check in _merged(checks) if check.level == "error" and check.mender)
+    menders = Counter(check.mender for check in merged if check.level == "error" and check.mender)
     if menders:
         text += " To be mended: " + ", ".join(f"{_MENDERS[name]} ({number})" for name, number in menders.items()) + "."
     return text
@@ -126,9 +129,9 @@ def _alike(merged: dict[Check, list[str]]) -> Iterator[tuple[Check, list[str]]]:
 def _places(nodes: Sequence[str], known: dict[str, str]) -> tuple[str, str]:
     """Letters for the column, and the names that have none for the text."""
     short = [known.get(node, node) for node in nodes if node in known or node == "client"]
-    named = [node for node in nodes if node and node not in known and node != "client"]
+    named = list(dict.fromkeys(node for node in nodes if node and node not in known and node != "client"))
     column = " ".join(dict.fromkeys(short))
-    rest = ", ".join(dict.fromkeys(named))
+    rest = ", ".join(named[:_MOST_NAMED]) + (f" and {len(named) - _MOST_NAMED} more" if named[_MOST_NAMED:] else "")
     if len(column) > _MOST_WHERE:
         column = f"{len(set(short))} kinds"
     return column, f" (on {rest})" if rest else ""
