@@ -83,6 +83,25 @@ def test_code_that_has_changed_is_red_and_names_both_places(module: Module, tmp_
     assert f'"working_dir": "{tmp_path}"' in found.remedy
 
 
+@pytest.mark.parametrize(
+    ("change", "level", "said"),
+    [
+        ({"count_files.py": "0" * 64}, "error", "its code is not the client's in count_files.py: "),
+        ({"tests/test_count.py": "1" * 64}, "warning", "on one side only (tests/test_count.py)"),
+        ({"count_files.py": "0" * 64, "tests/x.py": "1" * 64}, "error", "in count_files.py: "),
+    ],
+    ids=["another-text", "only-here", "both"],
+)
+def test_the_files_that_differ_are_named_and_those_of_one_side_are_a_warning(
+    module: Module, change: dict[str, str], level: str, said: str
+) -> None:
+    facts, payload = sent(module("count_files").Count())
+    (own,) = facts.modules
+    changed = own.model_copy(update={"code": "another", "files": {**(own.files or {}), **change}})
+    found, _ = check_work(facts.model_copy(update={"modules": (changed,)}), payload, pickle.loads)
+    assert (found.level, said in found.found) == (level, True), found
+
+
 def test_an_installed_package_is_compared_with_an_editable_one_by_its_files(module: Module) -> None:
     facts, payload = sent(module("count_wheel").Count())
     as_wheel = facts.modules[0].model_copy(update={"code": "count-wheel 0123", "distribution": "count-wheel==1.0"})

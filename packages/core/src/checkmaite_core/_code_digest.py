@@ -13,7 +13,7 @@ from pathlib import Path
 
 from checkmaite_core.deployment import distribution_of
 
-__all__ = ["code_of_files", "code_of_module"]
+__all__ = ["code_of_module", "files_of_module"]
 
 _FRAMEWORK = frozenset({"checkmaite_core", "pydantic", "pydantic_core", "annotated_types", "typing_extensions"})
 """What capabilities are written with: a new release of these alone makes no other work."""
@@ -31,7 +31,7 @@ def code_of_module(module: str) -> str | None:
         return ""
     distribution = distribution_of(top)
     recorded = _recorded(distribution, top) if distribution is not None else None
-    return recorded or code_of_files(module)
+    return recorded or _of_files(module)
 
 
 @functools.cache
@@ -49,8 +49,18 @@ def _recorded(distribution: str, top: str) -> str | None:
     return f"{distribution} {hashlib.sha256(chr(10).join(hashes).encode()).hexdigest()}"
 
 
-def code_of_files(module: str) -> str | None:
-    """The digest of the outermost package that has a file, or of the module's own file."""
+def _of_files(module: str) -> str | None:
+    files = files_of_module(module)
+    if files is None:
+        return None
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in files.items()).encode()).hexdigest()
+
+
+def files_of_module(module: str) -> dict[str, str] | None:
+    """Digests by name of the files of the outermost package that has one, sorted, or of the module's own file.
+
+    None if it has none, or has not been imported.
+    """
     parts = module.split(".")
     for count in range(1, len(parts) + 1):
         found = sys.modules.get(".".join(parts[:count]))
@@ -58,11 +68,7 @@ def code_of_files(module: str) -> str | None:
         if file is not None:
             folder = Path(file).parent if getattr(found, "__path__", None) else None
             files = sorted(_files_in(folder)) if folder else [(Path(file).name, file)]
-            digest = hashlib.sha256()
-            for name, path in files:
-                status = os.stat(path)
-                digest.update(f"{name} {_of_file(path, status.st_mtime_ns, status.st_size)}\n".encode())
-            return digest.hexdigest()
+            return {name: _of_file(path, (status := os.stat(path)).st_mtime_ns, status.st_size) for name, path in files}
     return None
 
 

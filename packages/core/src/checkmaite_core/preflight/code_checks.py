@@ -6,10 +6,10 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from checkmaite_core._code_digest import code_of_files, code_of_module
+from checkmaite_core._code_digest import code_of_module, files_of_module
 from checkmaite_core.preflight.checks import Check, Mender, Section
 from checkmaite_core.preflight.inquiry import ModuleFacts, WorkFacts
 from checkmaite_core.preflight.libraries import Trouble, explain_import
@@ -17,6 +17,8 @@ from checkmaite_core.preflight.models import differences, fields_of_models, iden
 from checkmaite_core.submission import Payload
 
 __all__ = ["check_work"]
+
+_SHOWN = 3
 
 
 def check_work(facts: WorkFacts, payload: bytes, loads: Callable[[bytes], Any]) -> list[Check]:
@@ -88,8 +90,9 @@ def _codes(facts: WorkFacts, failed: dict[str, BaseException], *, travels: bool 
 
 def _compared(module: ModuleFacts) -> Check:
     here = code_of_module(module.name)
+    theirs = None if module.files is None else files_of_module(module.name)
     place = _place(module.name)
-    if here == module.code or (module.files is not None and module.files == code_of_files(module.name)):
+    if here == module.code or (theirs is not None and theirs == module.files):
         found = "imported; its code is the same as here"
         if place and module.folder in (place, os.path.dirname(place)):
             found += ", from the same place"
@@ -98,8 +101,25 @@ def _compared(module: ModuleFacts) -> Check:
         found = "imported; its code cannot be compared, as it has no file on one side"
         return Check(section="code", subject=module.name, level="note", found=found)
     mender, remedy = _how_to_bring(module)
-    found = f"its code is not the client's: {place or 'it'} there, {module.folder or 'another file'} here"
-    return _red("code", module.name, Trouble(found, mender, remedy))
+    places = f"{place or 'it'} there, {module.folder or 'another file'} here"
+    changed, on_one_side = _differing(module.files or {}, theirs or {})
+    if on_one_side and not changed:  # such as tests, that an installation leaves out
+        found = f"imported; some of its files are on one side only ({_listed(on_one_side)}): {places}"
+        return Check(section="code", subject=module.name, level="warning", found=found, mender=mender, remedy=remedy)
+    what = f" in {_listed(changed)}" if changed else ""
+    return _red("code", module.name, Trouble(f"its code is not the client's{what}: {places}", mender, remedy))
+
+
+def _differing(ours: Mapping[str, str], theirs: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Names of files with another text, and of those that only one side has; none where one side is not known."""
+    if not ours or not theirs:
+        return [], []
+    changed = [name for name in ours if theirs.get(name, ours[name]) != ours[name]]
+    return changed, sorted(ours.keys() ^ theirs.keys())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")
 
 
 def _place(name: str) -> str:

@@ -21,14 +21,15 @@ class ModuleFacts(_Facts):
     Attributes:
         name: Its full name.
         code: Digest of its code (see :func:`checkmaite_core._code_digest.code_of_module`); None if there is none.
-        files: Digest of its files alone, which also compares an installed package with an editable one.
+        files: Digests of its files by name, which also compare an installed package with an editable one; None where
+            they are too many.
         folder: Where its outermost package, or its file, lies on the client.
         distribution: What installs it, such as ``my-package==1.2``; None where that is not known.
     """
 
     name: str
     code: str | None = None
-    files: str | None = None
+    files: dict[str, str] | None = None
     folder: str | None = None
     distribution: str | None = None
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from checkmaite_core._code_digest import code_of_files, code_of_module
+from checkmaite_core._code_digest import code_of_module, files_of_module
 from checkmaite_core.capability import Capability
 from checkmaite_core.deployment import Environment, SkewPolicy, describe_environment, distribution_of
 from checkmaite_core.inputs import InputRef, Inputs, label
@@ -23,6 +23,8 @@ from checkmaite_core.submission import DEFAULT_RESOURCES, Payload, Submission, p
 from checkmaite_core.work import Work
 
 __all__ = ["Trial", "facts_of", "trial_of", "values_of"]
+
+T = TypeVar("T")
 
 _FRAMEWORK = frozenset({"checkmaite_core", "pydantic", "pydantic_core", "builtins", "__main__"})
 _LARGE_PACKAGE = 20 * 1024 * 1024
@@ -133,14 +135,14 @@ def _module(name: str) -> ModuleFacts:
     small = folder is not None and _size(Path(folder)) <= _LARGE_PACKAGE
     return ModuleFacts(
         name=name,
-        code=_digest(code_of_module, name),
-        files=_digest(code_of_files, name) if small else None,
+        code=_found(code_of_module, name),
+        files=_found(files_of_module, name) if small else None,
         folder=folder,
         distribution=_requirement(name.partition(".")[0], folder),
     )
 
 
-def _digest(function: Callable[[str], str | None], name: str) -> str | None:
+def _found(function: Callable[[str], T], name: str) -> T | None:
     try:
         return function(name)
     except OSError:
