@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -21,8 +23,9 @@ from checkmaite_core import (
     Work,
     configure_job_backend,
 )
-from checkmaite_core.preflight import Question
-from checkmaite_core.preflight.inquiry import Inquiry, WorkFacts
+from checkmaite_core.naming import new_probe_token
+from checkmaite_core.preflight import PreflightReport, Question
+from checkmaite_core.preflight.inquiry import Inquiry, Reply, WorkFacts
 from checkmaite_ray_simple import RaySimpleOptions, plugin
 
 LARGE = 11 * 2**20
@@ -208,6 +211,52 @@ def a_question(site, code, node_id=None, demand=None):
     inquiry = Inquiry(work=WorkFacts(job="job", capability="some.Class")).model_dump_json()
     payload = site.dumps(Does(code))
     return Question(node_id=node_id or node.node_id, inquiry=inquiry, payload=payload, demand=demand or {})
+
+
+def test_each_way_in_which_a_store_refuses_a_worker_has_its_own_words_and_mender(site, s3):
+    node = next(node for node in site.nodes() if node.is_head)
+    stores = {
+        "powerless": (s3.bucket, {"key": s3.powerless, "secret": "x"}, "storage", "not allowed"),
+        "unknown": (s3.bucket, {"key": "wrong-key-id", "secret": "x"}, "cluster", "no credentials that count"),
+        "absent": ("no-such-bucket", {}, "storage", "there is no such bucket"),
+        "silent": (s3.bucket, {"endpoint_url": "http://127.0.0.1:9"}, "cluster", ""),
+    }
+    questions = [
+        Question(
+            node_id=node.node_id,
+            inquiry=Inquiry(
+                store=AnalyticsStoreConfig(uri=f"s3://{bucket}/store", storage_options=options),
+                token=new_probe_token(),
+                seconds=5.0,
+            ).model_dump_json(),
+        )
+        for bucket, options, _, _ in stores.values()
+    ]
+    answers = site.ask(questions, timeout=PATIENCE)
+    for answer, (_, _, mender, words) in zip(answers, stores.values(), strict=True):
+        assert answer.text is not None, answer.problem
+        reply = Reply.model_validate_json(answer.text)
+        (line,) = [check for check in reply.checks if check.section == "store"]
+        assert (line.level, line.mender, reply.stored) == ("error", mender, False), line
+        assert words in line.found
+        assert line.remedy
+
+
+def test_the_command_looks_at_a_real_cluster_and_starts_nothing_there(cluster, odd, s3, mine):
+    command = [
+        *(str(RAY.with_name("checkmaite")), "preflight", "--json", "--backend", "ray-simple"),
+        *("--address", cluster.address, "--store", f"s3://{s3.bucket}/command", "--work", "same_code:Count"),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(mine), prepend=":")
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert ran.returncode == 1, ran.stderr
+    told = PreflightReport.model_validate(
+        {name: value for name, value in json.loads(ran.stdout).items() if name != "exit_code"}
+    )
+    assert {line.node for line in told.errors} == {"odd"}
+    assert found(told, "same_code.Count", section="code", level="ok")
+    assert found(told, "finds what the worker has written", section="store", level="ok")
 
 
 class Does:

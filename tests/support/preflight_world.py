@@ -132,14 +132,14 @@ def found(report: PreflightReport, text: str, *, section: str = "", node: str = 
 
 
 class S3:
-    """An S3 server that lets in one key id and refuses the others, as a real one does.
+    """An S3 server that lets in one key id, knows another that may do nothing, and refuses all else.
 
     Attributes:
         proxy: What stands before the server and asks for the key.
         bucket: A bucket that is there.
     """
 
-    key, secret = "right-key-id", "right-secret"
+    key, secret, powerless = "right-key-id", "right-secret", "powerless-key-id"
 
     def __init__(self, proxy: FaultProxy, bucket: str) -> None:
         self.proxy = proxy
@@ -160,7 +160,8 @@ class S3:
         shown = re.search(r"Credential=([^/]+)/", request.headers.get("authorization", ""))
         if shown and shown[1] == self.key:
             return None
-        return 403, b"<Error><Code>InvalidAccessKeyId</Code><Message>no such key</Message></Error>"
+        code = b"AccessDenied" if shown and shown[1] == self.powerless else b"InvalidAccessKeyId"
+        return 403, b"<Error><Code>%s</Code><Message>no</Message></Error>" % code
 
 
 @contextlib.contextmanager
