@@ -24,7 +24,8 @@ class RaySimpleOptions(BaseModel):
         address: ``local`` starts a Ray of its own that ends with this process; ``auto`` finds a running one as Ray
             does (``RAY_ADDRESS``, then the latest one of this machine); ``host:port`` is a cluster's GCS port;
             ``ray://host:port`` its client port.
-        runtime_env: Ray's overlay for the workers: ``env_vars``, ``working_dir``, ``py_modules``, ``pip`` ...
+        runtime_env: Ray's overlay for the workers of this backend's jobs: ``env_vars``, ``working_dir``,
+            ``py_modules``, ``pip``, ``uv`` ...
         max_retries: How many times a job is started again after its worker was lost. A lost node does not count.
         oom_retries: How many times it is started again after its worker was killed for memory.
         retry_exceptions: Names of exceptions after which its code is run again, such as ``ConnectionError`` or

@@ -72,7 +72,7 @@ class RayOptions(BaseModel):
             machine has started for the scope; ``auto`` finds a running one as Ray does; ``host:port`` is a cluster's
             GCS port; ``ray://host:port`` its client port.
         runtime_env: Ray's overlay for the workers of this client's jobs: ``env_vars``, ``working_dir``,
-            ``py_modules``, ``pip`` ...
+            ``py_modules``, ``pip``, ``uv`` ...
         ledger: Where the history is kept; under the analytics store's location if left out.
         max_retries: How many times a job is started again after its worker was lost. A lost node or controller
             does not count.
