@@ -86,6 +86,23 @@ def test_the_manifest_has_the_ray_of_the_lock_and_one_image_by_digest(cluster: d
     assert re.search(r"@sha256:[0-9a-f]{64}$", image)
 
 
+def test_each_pod_is_probed_where_its_ray_listens(cluster: dict[str, Any]) -> None:
+    """The operator's own probes ask a dashboard that the image does not have; see test_platform_probes.py."""
+    listens = ["6379", *(group["rayStartParams"]["node-manager-port"] for group in cluster["spec"]["workerGroupSpecs"])]
+    for pod, port in zip(templates(cluster), listens, strict=True):
+        container = pod["containers"][0]
+        ports = {named["name"]: str(named["containerPort"]) for named in container["ports"]}
+        for probe in ("readinessProbe", "livenessProbe"):
+            assert ports[container[probe]["tcpSocket"]["port"]] == port
+
+
+def test_users_code_has_no_rights_in_kubernetes(cluster: dict[str, Any]) -> None:
+    head, *workers = templates(cluster)
+    for pod in workers:
+        assert pod["serviceAccountName"] != head["serviceAccountName"], "the autoscaler's account is the head's"
+        assert pod["automountServiceAccountToken"] is False
+
+
 def test_no_pod_runs_as_root_or_may_become_it(cluster: dict[str, Any]) -> None:
     for pod in templates(cluster):
         assert pod["securityContext"]["runAsNonRoot"] is True
