@@ -106,18 +106,24 @@ def test_a_named_file_that_is_not_there_is_an_error(folder: Path, monkeypatch: p
 
 
 def test_the_file_of_the_machine_is_looked_at_last(tmp_path: Path) -> None:
-    found = profile_files(environ={"XDG_CONFIG_HOME": str(tmp_path)}, folder=tmp_path)
+    found = list(profile_files(environ={"XDG_CONFIG_HOME": str(tmp_path)}, folder=tmp_path))
     assert found == [path for path in [Path("/etc/checkmaite/checkmaite.toml")] if path.is_file()]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files to others")
-def test_a_strangers_file_in_a_folder_of_everybody_is_not_taken_for_ours(folder: Path) -> None:
+def test_a_strangers_file_in_a_folder_of_everybody_is_not_taken_for_ours(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(folder, PROFILE)
     folder.chmod(0o1777)
     assert load_profile("team-a-prod").file == path
     os.chown(path, 4242, -1)
     with pytest.raises(ConfigurationError, match="belongs to another user"):
         load_profile("team-a-prod")
+    below = write(folder / "mine", PROFILE)
+    monkeypatch.chdir(below.parent)
+    assert load_profile("team-a-prod").file == below, "it is not in the way of what is nearer"
+    monkeypatch.chdir(folder)
     folder.chmod(0o755)
     assert load_profile("team-a-prod").file == path
 

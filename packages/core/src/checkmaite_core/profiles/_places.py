@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from checkmaite_core.errors import ConfigurationError
@@ -20,8 +20,8 @@ PLACES = (
 )
 
 
-def profile_files(*, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> list[Path]:
-    """The profile files that count here, nearest first.
+def profile_files(*, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Iterator[Path]:
+    """The profile files that count here, nearest first; each is looked at when it is asked for.
 
     Args:
         environ: The environment; this process's if left out.
@@ -39,7 +39,8 @@ def profile_files(*, environ: Mapping[str, str] | None = None, folder: Path | No
                 f"${VARIABLE} is {named!r}, which is not a file.",
                 hint=f"Set it to the path of a {FILE_NAME}, or unset it to look in the usual places.",
             )
-        return [path]
+        yield path
+        return
     start = (folder or Path.cwd()).absolute()
     # Unlike pathlib's, these neither raise where a process has no home nor where a folder may not be looked into.
     home = Path(os.path.expanduser(environ.get("XDG_CONFIG_HOME") or "~/.config"))
@@ -48,10 +49,10 @@ def profile_files(*, environ: Mapping[str, str] | None = None, folder: Path | No
         *([home / "checkmaite" / FILE_NAME] if home.is_absolute() else []),
         _SYSTEM,
     ]
-    found = [path for path in dict.fromkeys(candidates) if os.path.isfile(path)]
-    for path in found:
-        _refuse_if_anybody_wrote_it(path)
-    return found
+    for path in dict.fromkeys(candidates):
+        if os.path.isfile(path):
+            _refuse_if_anybody_wrote_it(path)
+            yield path
 
 
 def _refuse_if_anybody_wrote_it(path: Path) -> None:
