@@ -109,7 +109,7 @@ class ControlPlaneCheck:
 
     def _judge(self, host: _Host, said: Any) -> list[Check]:
         if not isinstance(said, Findings):
-            return [self._bad(self._registry, host.name, said.problem, said.mender, said.remedy)]
+            return self._unreached(host, said)
         if said.not_importable:
             found = f"they cannot be imported: {said.not_importable}"
             remedy = "install checkmaite-ray, at the client's version and with all that it needs, in this node's image"
@@ -121,18 +121,27 @@ class ControlPlaneCheck:
             return [self._bad(self._registry, host.name, found, "image" if older == "image" else "client", remedy)]
         checks = [self._check(self._registry, host.name, "ok", "they can be imported")]
         if said.unreachable is not None:
-            trouble = explain_storage(_error(said.unreachable))
-            return [*checks, self._bad(self._place, host.name, trouble.found, trouble.mender, trouble.remedy)]
+            return [*checks, *self._unreached(host, said)]
         checks.append(self._check(self._place, host.name, "ok", "read, written, and a second write was refused"))
         if said.in_use is not None:
             error = _error(said.in_use)
             checks.append(self._bad(self._registry, host.name, error.message, "client", error.hint))
         return checks
 
+    def _unreached(self, host: _Host, said: Any) -> list[Check]:
+        """What is wrong where a host did not answer, or could not do to the ledger what it was asked to."""
+        if not isinstance(said, Findings):
+            return [self._bad(self._registry, host.name, said.problem, said.mender, said.remedy)]
+        if said.unreachable is None:
+            return []
+        trouble = explain_storage(_error(said.unreachable))
+        return [self._bad(self._place, host.name, trouble.found, trouble.mender, trouble.remedy)]
+
     def _same_place(self, hosts: Sequence[_Host], timeout: float) -> list[Check]:
         """Do all hosts, and this client, see one ledger? A registry that is restarted elsewhere must find its own."""
         checks = [] if self._shared else [self._seen_here(hosts[0])]
         found = self._ask(look_again, hosts, self._requests(hosts), timeout)
+        checks += [check for host, said in zip(hosts, found, strict=True) for check in self._unreached(host, said)]
         blind = [
             (host, other)
             for host, said in zip(hosts, found, strict=True)

@@ -8,7 +8,8 @@ from typing import Any
 import ray
 from pydantic import BaseModel, ConfigDict, Field
 
-from checkmaite_core.errors import CheckmaiteError, ObjectNotFoundError
+from checkmaite_core.errors import CheckmaiteError
+from checkmaite_ledger.probes import has_probe, leave_probe, remove_probe
 from checkmaite_ledger.writer import latest_epoch, open_ledger
 
 __all__ = ["Findings", "Request", "look", "look_again", "sees_probe"]
@@ -78,7 +79,7 @@ def look_again(request: str) -> str:
     asked = Request.model_validate_json(request)
     try:
         missing = tuple(token for token in asked.others if not sees_probe(asked, token))
-        open_ledger(asked.ledger, asked.storage_options).delete(_probe_key(asked.token))
+        remove_probe(open_ledger(asked.ledger, asked.storage_options), asked.scope, asked.token)
     except CheckmaiteError as error:
         return Findings(unreachable=problem(error)).model_dump_json()
     return Findings(missing=missing).model_dump_json()
@@ -90,10 +91,7 @@ def sees_probe(asked: Request, token: str) -> bool:
     Raises:
         CheckmaiteError: It cannot be told.
     """
-    try:
-        return open_ledger(asked.ledger, asked.storage_options).get(_probe_key(token)) == token.encode()
-    except ObjectNotFoundError:
-        return False
+    return has_probe(open_ledger(asked.ledger, asked.storage_options), asked.scope, token)
 
 
 def _reaching(asked: Request) -> Findings:
@@ -106,12 +104,7 @@ def _reaching(asked: Request) -> Findings:
         objects = open_ledger(asked.ledger, asked.storage_options)
         latest = latest_epoch(objects, asked.scope)
         in_use = None if asked.takeover else elsewhere(objects, asked.scope, latest, cluster_identity().cluster_id)
-        objects.probe()
-        objects.put_if_absent(_probe_key(asked.token), asked.token.encode())
+        leave_probe(objects, asked.scope, asked.token)
     except CheckmaiteError as error:
         return Findings(unreachable=problem(error))
     return Findings(in_use=None if in_use is None else problem(in_use))
-
-
-def _probe_key(token: str) -> str:
-    return f"probes/{token}"
