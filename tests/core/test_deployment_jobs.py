@@ -15,7 +15,7 @@ import pytest
 
 from checkmaite_core import AnalyticsStoreConfig, DatasetRef, FailureKind, FailureRecord, JobStatus, VersionSkewWarning
 from checkmaite_core.context import RunMonitor
-from checkmaite_core.deployment import SkewPolicy
+from checkmaite_core.deployment import SkewPolicy, code
 from checkmaite_core.errors import VersionSkewError
 from checkmaite_core.execution import execute, maintain
 from checkmaite_core.identity import run_key
@@ -63,9 +63,12 @@ class Machine:
         self._forget()
 
     def _forget(self) -> None:
+        """Make it a new process: nothing of it has been loaded."""
         for name in [name for name in sys.modules if name.startswith("lighting")]:
             del sys.modules[name]
         importlib.invalidate_caches()
+        code._loaded.clear()
+        code._before_loading.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -133,8 +136,44 @@ def test_another_version_of_the_capability_is_refused_and_not_run(client: Machin
     submission, payload = _sent(client)
     worker.has("raise SystemExit('it was imported')\n")
     failure = _failure(_ends(worker, submission.order, payload), "VersionSkewError")
-    assert "lighting_checks, which defines the submitted capability, has another text" in failure.message
+    assert "lighting_checks defines the capability: another build" in failure.message
     assert "configure_job_backend(...) again" in failure.message
+
+
+def test_a_worker_that_has_loaded_the_code_before_it_was_edited_does_not_run_it_under_the_new_ones_name(
+    client: Machine, worker: Machine
+) -> None:
+    """A process runs many jobs and imports a module once."""
+    before, after = CAPABILITY.format(score=1.0), CAPABILITY.format(score=0.25)
+    worker.has(before)
+    first, second, late = _sent(client), _sent(client), _sent(client)
+    client.has(after)
+    third = _sent(client)
+    with worker:
+        ends = []
+        for submission, payload in (first, second, third):
+            ends.append(execute(submission.order, payload, loads=pickle.loads, monitor=Idle()))
+            worker.has(after)
+            importlib.invalidate_caches()
+    assert [end.status for end in ends] == [JobStatus.COMPLETED, JobStatus.COMPLETED, JobStatus.FAILED]
+    assert "lighting_checks defines the capability" in _failure(ends[2], "VersionSkewError").message
+    # In a new process it is run, and what was sent before is not.
+    again = _sent(client)
+    assert _ends(worker, again[0].order, again[1]).status is JobStatus.COMPLETED
+    _failure(_ends(worker, late[0].order, late[1]), "VersionSkewError")
+
+
+def test_a_module_that_is_loaded_anew_is_what_it_was_made_from(client: Machine) -> None:
+    """As in a notebook, where client and worker may be one process."""
+    with client:
+        for score in (1.0, 0.25):
+            client.has(CAPABILITY.format(score=score))
+            importlib.invalidate_caches()
+            loaded = importlib.reload(importlib.import_module("lighting_checks"))
+            submission = prepare_submission({"capability": loaded.Brightness()}, backend="test", store=STORE)
+            payload = submission.pickle(pickle.dumps)
+            outcome = execute(submission.order, payload, loads=pickle.loads, monitor=Idle())
+            assert outcome.status is JobStatus.COMPLETED, outcome.failure
 
 
 def test_what_the_policy_is_decides_on_the_worker(client: Machine, worker: Machine) -> None:

@@ -139,24 +139,21 @@ def _versions(client: Environment, worker: Environment) -> Iterator[Finding]:
 
 
 def _code(client: Environment, worker: Environment) -> Iterator[Finding]:
-    """The file that defines the capability, where it is another one with another text.
-
-    One file that has changed since is none of it: on one machine, jobs wait while their code is worked on.
-    """
-    if client.code is None or worker.code is None or client.module != worker.module:
+    """The capability's own module, where no version tells that the worker has another."""
+    if None in (client.code, worker.code) or client.code == worker.code or client.module != worker.module:
         return
-    (place, _, text), (their_place, _, their_text) = client.code.partition("-"), worker.code.partition("-")
     name = client.subject or ""
     ours, theirs = client.versions.get(name), worker.versions.get(name)
-    if place == their_place or text == their_text or (None not in (ours, theirs) and ours != theirs):
+    if None not in (ours, theirs) and ours != theirs:
         return
     yield Finding(
         Level.ERROR,
         name or str(client.module),
-        f"{ours or ''} {text[:8]}".strip(),
-        f"{theirs or ''} {their_text[:8]}".strip(),
-        f"{client.module}, which defines the submitted capability, has another text there",
-        "client: configure_job_backend(...) again, to send runtime_env anew; or image: install the client's build",
+        f"{ours or ''} {str(client.code)[:8]}".strip(),
+        f"{theirs or ''} {str(worker.code)[:8]}".strip(),
+        f"{client.module} defines the capability: another build, or loaded before it was edited",
+        "client: configure_job_backend(...) again, with the code in runtime_env (working_dir); "
+        "or image: install the client's build",
     )
 
 

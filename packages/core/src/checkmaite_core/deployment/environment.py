@@ -13,7 +13,8 @@ from importlib import metadata, util
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from checkmaite_core.deployment.origin import code_of, comes_from, distribution_of
+from checkmaite_core.deployment.code import code_here, code_of
+from checkmaite_core.deployment.origin import comes_from, distribution_of
 from checkmaite_core.deployment.stamp import read_stamp
 
 __all__ = [
@@ -53,7 +54,7 @@ class Environment(BaseModel):
             imported from elsewhere, such as from an overlay.
         module: The module that defines the submitted capability.
         subject: Distribution that this module comes from, if it is an installed one.
-        code: Tells whether that module is the same file, or has the same text: ``place-text``, two digests.
+        code: Digest of that module's code. On a worker, of what its process has loaded.
         lock: Digest of the lock that the environment was made from, as its stamp has it (see
             :func:`checkmaite_core.deployment.write_stamp`); None without a stamp.
         distributions: Version by distribution, of all that is installed. Only in a whole description.
@@ -121,7 +122,7 @@ def describe_alike(other: Environment) -> Environment:
     Raises:
         DeploymentError: The environment's stamp cannot be read.
     """
-    code = code_of(other.module) if other.module else None
+    code = code_here(other.module) if other.module else None
     return _described(other.module, other.subject, code, frozenset(other.versions))
 
 

@@ -1,20 +1,18 @@
-"""Where a module's code comes from: its distribution, its file, its text. Nothing is imported."""
+"""Where a module comes from: its distribution, its folder. Nothing is imported."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from importlib import metadata, util
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["code_of", "comes_from", "distribution_of", "folders_alone"]
+__all__ = ["comes_from", "distribution_of", "folders_alone", "spec_of"]
 
 
 @functools.cache
@@ -46,29 +44,9 @@ def comes_from(top_level: str, distribution: str) -> bool:
     return folder is None or any(Path(folder).is_relative_to(root) for root in _roots(installed))
 
 
-def code_of(module: str) -> str | None:
-    """Tells whether a module is the same file here and elsewhere, or has at least the same text.
-
-    Returns:
-        Digests of its place (the machine and the path) and of its text, as ``place-text``; None if it has no
-        source file, or is a part of Python itself, which may differ by a patch.
-    """
-    if module == "__main__" or module.partition(".")[0] in sys.stdlib_module_names:
-        return None
-    path = _file_of(module)
-    if path is None:
-        return None
-    try:
-        status = os.stat(path)
-        text = _digest_of_file(path, status.st_mtime_ns, status.st_size)
-    except OSError:
-        return None  # it has gone since it was imported: there is nothing to compare
-    return f"{_digest(f'{platform.node()} {path}'.encode())}-{text}"
-
-
 def folders_alone(top_level: str) -> list[str]:
     """Where a module is no more than folders of its name, with no ``__init__.py``; empty where it is a real one."""
-    spec = _spec_of(top_level)
+    spec = spec_of(top_level)
     if spec is None or spec.origin is not None or spec.submodule_search_locations is None:
         return []
     return list(spec.submodule_search_locations)
@@ -120,38 +98,16 @@ def _path_lines(distribution: metadata.Distribution) -> Iterator[str]:
 
 def _folder_of(top_level: str) -> str | None:
     """The folder on the path that a top-level module would be imported from."""
-    spec = _spec_of(top_level)
+    spec = spec_of(top_level)
     if spec is None or spec.origin is None or not spec.has_location:
         return None
     package = Path(spec.origin).parent if spec.submodule_search_locations is not None else Path(spec.origin)
     return os.path.realpath(package.parent)
 
 
-def _file_of(module: str) -> str | None:
-    top_level, *rest = module.split(".")
-    spec = _spec_of(top_level)
-    name = top_level
-    for part in rest:
-        name = f"{name}.{part}"
-        # The finders of a package's own folders, asked without the import of the package.
-        spec = PathFinder.find_spec(name, spec.submodule_search_locations) if spec is not None else None
-    if spec is None or not spec.has_location or not (spec.origin or "").endswith(".py"):
-        return None
-    return spec.origin
-
-
-def _spec_of(top_level: str) -> ModuleSpec | None:
+def spec_of(top_level: str) -> ModuleSpec | None:
+    """How Python would find a top-level module."""
     try:
         return util.find_spec(top_level)
     except (ImportError, ValueError):
         return None  # it is there and has no spec, as __main__ and modules that were made by hand
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-@functools.lru_cache(maxsize=1000)
-def _digest_of_file(path: str, changed_at: int, size: int) -> str:
-    """Read again only if it has changed. Line ends do not count: version control may change them."""
-    return _digest(Path(path).read_bytes().replace(b"\r\n", b"\n"))
