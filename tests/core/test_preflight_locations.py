@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import http.server
 import os
+import pickle
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from checkmaite_core.preflight import Check
-from checkmaite_core.preflight.inquiry import LocationFacts
+from checkmaite_core.preflight import Check, answer
+from checkmaite_core.preflight.inquiry import Inquiry, LocationFacts, Reply
 from checkmaite_core.preflight.locations import check_location
 
 
@@ -119,6 +121,16 @@ def test_a_page_that_cannot_be_reached_is_the_clusters_to_mend() -> None:
     found = look("http://ada:hunter2@127.0.0.1:9/x?sig=hunter2")
     assert (found.level, found.mender) == ("error", "cluster")
     assert "hunter2" not in str(found)
+
+
+def test_what_does_not_answer_is_said_so_in_time_and_holds_up_nothing_else(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        location = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
+        facts = (LocationFacts(location=location), LocationFacts(location=str(tmp_path)))
+        text = answer(Inquiry(locations=facts, seconds=0.3).model_dump_json(), b"", pickle.loads)
+    late, there = Reply.model_validate_json(text).checks
+    assert (late.level, late.mender, late.found) == ("error", "cluster", "no answer within 0.3 s")
+    assert there.level == "ok"
 
 
 def test_a_location_that_only_its_loader_knows_is_a_note() -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
 from checkmaite_core.deployment import Environment, describe_alike, describe_environment
 from checkmaite_core.errors import DeploymentError
-from checkmaite_core.preflight.checks import Check
+from checkmaite_core.preflight.checks import Check, Section
 from checkmaite_core.preflight.code_checks import check_work
 from checkmaite_core.preflight.gpus import judge_gpus, look_for_gpus
 from checkmaite_core.preflight.inquiry import Inquiry, Reply
@@ -74,29 +76,61 @@ def _not_understood() -> Check:
 
 def _surroundings(asked: Inquiry) -> tuple[list[Check], bool]:
     """The locations and the store, at the same time; what takes too long is said to."""
-    threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="checkmaite-preflight")
-    looks = {threads.submit(check_location, each, asked.store): each.location for each in asked.locations}
-    probe: Future[Check] | None = None
-    if asked.store is not None and asked.token is not None:
-        probe = threads.submit(_probe, asked.store, asked.token)
-    done, _ = wait([*looks, *([probe] if probe else [])], timeout=asked.seconds)
-    # Not waited for: what hangs would hold up the answer.
-    threads.shutdown(wait=False, cancel_futures=True)
-    checks = [look.result() if look in done else _late("inputs", shown(name), asked) for look, name in looks.items()]
-    stored = False
-    if probe is not None and asked.store is not None:
-        check = probe.result() if probe in done else _late("store", asked.store.uri, asked)
-        stored = check.level == "ok"
-        checks += [check, *_disk()]
+    config, token = asked.store, asked.token
+    looks = [partial(check_location, each, config) for each in asked.locations]
+    if config is not None and token is not None:
+        looks.insert(0, partial(_probe, config, token))
+    found = _at_once(looks, asked.seconds)
+    checks, stored = [], False
+    if config is not None and token is not None:
+        probed = found.pop(0)
+        stored = probed is not None and probed.level == "ok"
+        checks = [probed or _late("store", shown(config.uri), asked), *_disk()]
+    checks += [
+        check or _late("inputs", shown(each.location), asked)
+        for each, check in zip(asked.locations, found, strict=True)
+    ]
     return checks, stored
 
 
-def _late(section: Any, subject: str, asked: Inquiry) -> Check:
+def _at_once(looks: Sequence[Callable[[], Check]], seconds: float) -> list[Check | None]:
+    """What each finds; None for those that take longer. They are left behind, as nothing ends a read that hangs."""
+    found: list[Check | BaseException | None] = [None] * len(looks)
+    waiting = iter(range(len(looks)))
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                index = next(waiting, None)
+            if index is None:
+                return
+            try:
+                found[index] = looks[index]()
+            except BaseException as error:  # raised below, where it is seen
+                found[index] = error
+
+    # Daemons: the end of the process must not wait for them.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(looks)))]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    came: list[Check | None] = []
+    for each in found:
+        if isinstance(each, BaseException):
+            raise each
+        came.append(each)
+    return came
+
+
+def _late(section: Section, subject: str, asked: Inquiry) -> Check:
     return Check(
         section=section,
         subject=subject,
         level="error",
-        found=f"no answer within {asked.seconds:.0f} s",
+        found=f"no answer within {asked.seconds:.3g} s",
         mender="cluster",
         remedy="let the workers reach it (network policy, DNS, proxy and endpoint variables)",
     )
