@@ -88,6 +88,12 @@ def image_layers(session: nox.Session) -> None:
     session.run(sys.executable, ".ci/image_layers.py", *session.posargs, external=True)
 
 
+@nox.session(default=False, venv_backend="none")
+def footprints(session: nox.Session) -> None:
+    """Weigh the workers, and refuse what has grown; ``-- --write`` makes what is measured the baseline."""
+    session.run(sys.executable, ".ci/footprints.py", *session.posargs, external=True)
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure, with each figure's floor beside it."""

@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gzip
 import hashlib
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +169,32 @@ def build_wheels(root: Path, members: Sequence[str], folder: Path) -> None:
             wheel.rename(folder / wheel.name)
 
 
+def write_release(root: Path, output: Path) -> list[Path]:
+    """Write an archive of each backend's layers with every connector, the same bytes for the same commit."""
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    output.mkdir(parents=True, exist_ok=True)
+    archives = []
+    for backend in BACKENDS:
+        name = f"checkmaite-image-layers-{version}-{backend}"
+        with tempfile.TemporaryDirectory(dir=output) as folder:
+            write_layers(root, Choice(backend, CONNECTORS), Path(folder) / name)
+            packed = io.BytesIO()
+            with tarfile.open(fileobj=packed, mode="w") as archive:
+                for path in sorted((Path(folder) / name).rglob("*")):
+                    archive.add(path, path.relative_to(folder), recursive=False, filter=_anonymous)
+        archives.append(output / f"{name}.tar.gz")
+        archives[-1].write_bytes(gzip.compress(packed.getvalue(), mtime=0))
+    return archives
+
+
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Without what differs from one machine or minute to the next."""
+    entry.uid = entry.gid = entry.mtime = 0
+    entry.uname = entry.gname = ""
+    entry.mode = 0o755 if entry.isdir() else 0o644
+    return entry
+
+
 def _pinned(wheel: Path) -> str:
     name, version, *_ = wheel.name.split("-")
     return f"{name.replace('_', '-')}=={version} \\\n    --hash={_digest(wheel)}\n"
@@ -183,7 +213,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--accelerator", help="dependency group of pyproject.toml with PyTorch or the like")
     parser.add_argument("--root", type=Path, default=ROOT, help="the workspace (default: this one)")
     parser.add_argument("--output", type=Path, help="a folder (default: dist/image-layers/BACKEND)")
+    parser.add_argument("--release", action="store_true", help="archives of all backends with all connectors instead")
     given = parser.parse_args(arguments)
+    if given.release:
+        for archive in write_release(given.root, given.output or given.root / "dist"):
+            print(archive)
+        return 0
     output = given.output or given.root / "dist" / "image-layers" / given.backend
     choice = Choice(given.backend, tuple(given.connector), tuple(given.package), given.accelerator)
     try:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from worker_environments import ROOT, WorkerEnvironment, make_environment
-
-if TYPE_CHECKING:
-    from conftest import Unit
+from deployment_unit import TEAM, Unit, make_member
+from worker_environments import WorkerEnvironment, make_environment
 
 pytestmark = pytest.mark.soak
-
-TEAM = ROOT / "tests" / "support" / "team_capability"
 
 
 @pytest.fixture
 def client(unit: Unit, tmp_path: Path) -> WorkerEnvironment:
     """A client of its own, so that a test can change it."""
-    made = make_environment(tmp_path / "client", backend="ray", client=True, extra=(TEAM,))
-    made.command("-m", "checkmaite_core.deployment", "stamp", "--lock", str(ROOT / "uv.lock"))
-    return made
+    return make_member(tmp_path / "client", client=True)
 
 
 def line_of(distribution: str, message: str) -> list[str]:

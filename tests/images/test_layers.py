@@ -7,12 +7,13 @@ import json
 import re
 import shutil
 import subprocess
+import tarfile
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from image_layers import Choice, LayerError, export_layers, main, write_layers
+from image_layers import Choice, LayerError, export_layers, main, write_layers, write_release
 
 ROOT = Path(__file__).parents[2]
 CHOICES = [
@@ -175,3 +176,18 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path, capsys
     assert main(["--output", str(tmp_path)]) == 1
     assert "holds something else" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_release_carries_the_layers_of_both_backends_and_they_are_the_same_bytes_each_time(tmp_path: Path) -> None:
+    archives = write_release(ROOT, tmp_path / "one")
+    again = write_release(ROOT, tmp_path / "two")
+    assert [path.name for path in archives] == [
+        "checkmaite-image-layers-0.1.0-ray.tar.gz",
+        "checkmaite-image-layers-0.1.0-ray-simple.tar.gz",
+    ]
+    assert [path.read_bytes() for path in archives] == [path.read_bytes() for path in again]
+    with tarfile.open(archives[0]) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.glob("checkmaite-image-layers-*")
+    assert json.loads((unpacked / "layers.json").read_text())["connectors"] == ["s3", "gcs", "azure"]
+    assert (unpacked / "Containerfile").is_file()
