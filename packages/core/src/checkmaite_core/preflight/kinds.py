@@ -38,9 +38,7 @@ def _key(node: SiteNode) -> tuple[object, ...]:
 
 def installed_text(environments: Sequence[Environment]) -> str:
     """Text that is equal for nodes where the same is installed."""
-    # Of the code, the part that names the machine and the path is left out.
-    alike = [each.model_copy(update={"code": (each.code or "").partition("-")[2]}) for each in environments]
-    return "".join(each.model_dump_json() for each in alike)
+    return "".join(each.model_dump_json() for each in environments)
 
 
 def able(node: SiteNode, demands: Sequence[Mapping[str, float]]) -> bool:
