@@ -59,8 +59,9 @@ def test_a_question_without_an_answer_says_what_may_take_so_long():
 
 
 def test_nodes_are_called_by_their_name_or_host_and_told_apart_where_that_is_shared():
-    def node(node_id, address, host, name=""):
-        return {"NodeID": node_id, "NodeManagerAddress": address, "NodeManagerHostname": host, "NodeName": name}
+    def node(node_id, address, host, name="", alive=True):
+        named = {"NodeManagerAddress": address, "NodeManagerHostname": host, "NodeName": name}
+        return {"NodeID": node_id, "Alive": alive, **named}
 
     nodes = [
         node("a" * 56, "10.0.0.1", "pod-1", "10.0.0.1"),
@@ -68,6 +69,7 @@ def test_nodes_are_called_by_their_name_or_host_and_told_apart_where_that_is_sha
         node("c" * 56, "10.0.0.3", "pod-3", "10.0.0.3"),
         node("d" * 56, "10.0.0.3", "pod-3", "10.0.0.3"),
         node("e" * 56, "10.0.0.4", ""),
+        node("f" * 56, "10.0.0.9", "pod-1", alive=False),
     ]
     assert list(names_of(nodes).values()) == [
         "pod-1",
@@ -75,4 +77,5 @@ def test_nodes_are_called_by_their_name_or_host_and_told_apart_where_that_is_sha
         "pod-3 (cccccccc)",
         "pod-3 (dddddddd)",
         "10.0.0.4",
+        "pod-1 (ffffffff)",
     ]

@@ -12,7 +12,10 @@ from ray.experimental import internal_kv
 from checkmaite_core.errors import ResourceDemandError
 from checkmaite_core.resources import Resources
 
-__all__ = ["Nodes", "autoscaler_runs", "demand_of", "meets", "task_options"]
+__all__ = ["HEAD", "Nodes", "autoscaler_runs", "demand_of", "meets", "options_of", "task_options"]
+
+HEAD = "node:__internal_head__"
+"""What Ray's head node offers one of, whether or not it offers CPUs."""
 
 _GIB = 2**30
 
@@ -28,6 +31,14 @@ def demand_of(resources: Resources) -> dict[str, float]:
     """The demand by Ray's names of resources, without what is nothing."""
     named = {"CPU": resources.num_cpus, "GPU": resources.num_gpus, "memory": resources.memory, **resources.custom}
     return {name: float(amount) for name, amount in named.items() if amount}
+
+
+def options_of(demand: Mapping[str, float]) -> dict[str, Any]:
+    """A demand by Ray's names, as options of a Ray task; no CPU where it names none."""
+    custom = {name: amount for name, amount in demand.items() if name not in ("CPU", "GPU", "memory")}
+    options: dict[str, Any] = {"num_cpus": demand.get("CPU", 0), "num_gpus": demand.get("GPU", 0)}
+    options |= {"memory": demand.get("memory"), "resources": custom or None}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 class Nodes:

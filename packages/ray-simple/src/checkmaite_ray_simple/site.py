@@ -19,14 +19,12 @@ from checkmaite_ray_simple.address import Kind
 from checkmaite_ray_simple.connection import Connection
 from checkmaite_ray_simple.overlay.masking import secrets_of
 from checkmaite_ray_simple.probe import probe
-from checkmaite_ray_simple.resources import autoscaler_runs
+from checkmaite_ray_simple.resources import HEAD, autoscaler_runs, options_of
 from checkmaite_ray_simple.settings import RaySimpleOptions
 from checkmaite_ray_simple.site_answers import answer_question, explained, unanswered
 
-__all__ = ["HEAD", "RaySite", "gather", "names_of", "on_node"]
+__all__ = ["RaySite", "gather", "names_of", "on_node"]
 
-HEAD = "node:__internal_head__"
-"""What Ray's head node offers one of, whether or not it offers CPUs."""
 _BUILT = ("pip", "uv", "conda", "container", "image_uri")
 """Fields of a runtime_env for which Ray installs or fetches something before a task can start."""
 _ID_LABEL = "ray.io/node-id"
@@ -131,7 +129,7 @@ class RaySite:
 
     def _ask(self, question: Question, payload: Any) -> Any:
         """The reference to the answer; the answer itself if Ray does not take the question."""
-        options = {**_demanded(question.demand), **self._options, "scheduling_strategy": on_node(question.node_id)}
+        options = {**options_of(question.demand), **self._options, "scheduling_strategy": on_node(question.node_id)}
         try:
             return answer_question.options(**options).remote(question.inquiry, payload)
         except ValueError as error:
@@ -207,6 +205,8 @@ def on_node(node_id: str) -> NodeAffinitySchedulingStrategy:
 def names_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What people call nodes, by node id: the name that a node was started with, or its host's.
 
+    Where nodes share it, or one has gone that may have come back under it, a part of the id tells them apart.
+
     Args:
         nodes: As ``ray.nodes()`` lists them.
     """
@@ -215,9 +215,11 @@ def names_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         name, address = str(node.get("NodeName", "")), str(node["NodeManagerAddress"])
         return name if name and name != address else str(node.get("NodeManagerHostname") or address)
 
-    count = Counter(plain(node) for node in nodes)
+    count = Counter(plain(node) for node in nodes if node["Alive"])
     return {
-        node["NodeID"]: plain(node) if count[plain(node)] == 1 else f"{plain(node)} ({node['NodeID'][:8]})"
+        node["NodeID"]: plain(node)
+        if node["Alive"] and count[plain(node)] == 1
+        else f"{plain(node)} ({node['NodeID'][:8]})"
         for node in nodes
     }
 
@@ -233,11 +235,3 @@ def free_resources() -> dict[str, dict[str, float]]:
 @ray.remote(num_cpus=0, max_retries=0)
 def _ask_what_is_free() -> dict[str, dict[str, float]]:
     return free_resources()
-
-
-def _demanded(demand: Mapping[str, float]) -> dict[str, Any]:
-    """A demand by Ray's names as options of a task."""
-    custom = {name: amount for name, amount in demand.items() if name not in ("CPU", "GPU", "memory")}
-    options: dict[str, Any] = {"num_cpus": demand.get("CPU", 0), "num_gpus": demand.get("GPU", 0)}
-    options |= {"memory": demand.get("memory"), "resources": custom or None}
-    return {name: value for name, value in options.items() if value is not None}

@@ -27,6 +27,7 @@ from checkmaite_ray._machine import boot_id, is_running, machine_name, namespace
 from checkmaite_ray_simple.address import Kind, Target, resolve
 from checkmaite_ray_simple.environment import LOCAL_RAY
 from checkmaite_ray_simple.probe import cluster_id
+from checkmaite_ray_simple.resources import HEAD
 from checkmaite_ray_simple.tokens import find_token, read_token_file
 
 __all__ = [
@@ -43,8 +44,6 @@ _STEP = 0.8
 """Seconds that each of the two steps of a probe may take."""
 _PATIENCE = 2.0
 """Seconds that a verdict may take; looking up a host's name has no limit of its own."""
-_HEAD = "node:__internal_head__"
-"""What Ray's head node offers one of, whether or not it offers CPUs."""
 _SHARE = 0.0001
 """Ray's smallest share of a resource, so that 10,000 actors fit."""
 
@@ -108,7 +107,7 @@ def cluster_identity() -> ClusterIdentity:
     # Over ray:// this process is no part of the cluster, and knows no id.
     found = node.cluster_id.hex() if node is not None else cluster_id(resolve(address))
     nodes: Any = ray.nodes  # without types
-    head = next((one["NodeID"] for one in nodes() if one["Alive"] and _HEAD in one["Resources"]), "")
+    head = next((one["NodeID"] for one in nodes() if one["Alive"] and HEAD in one["Resources"]), "")
     # What becomes of this machine says something about the cluster only if it is the head's.
     here = node is not None and head != "" and context.get_node_id() == head
     # Set when a local Ray is started, and inherited by its processes.
@@ -169,7 +168,7 @@ def placement(control_plane_resources: Mapping[str, float]) -> dict[str, Any]:
     They take no CPU, also when they are restarted, so that a head without CPUs has them, and a cluster of one CPU has
     it for jobs.
     """
-    return {"num_cpus": 0, "resources": dict(control_plane_resources) or {_HEAD: _SHARE}}
+    return {"num_cpus": 0, "resources": dict(control_plane_resources) or {HEAD: _SHARE}}
 
 
 def _judge(recorded: Mapping[str, Any]) -> Verdict:

@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 
+from checkmaite_ray_simple.resources import options_of
 from checkmaite_ray_simple.worker import run_job
 
 __all__ = ["Item", "task_of"]
@@ -63,12 +64,5 @@ def _prepared(demand: tuple[tuple[str, float], ...], overlay: str) -> Any:
 
 def task_of(demand: dict[str, float], overlay: str) -> dict[str, Any]:
     """A demand and an overlay as options of a Ray task."""
-    custom = {name: amount for name, amount in demand.items() if name not in ("CPU", "GPU", "memory")}
-    options: dict[str, Any] = {"num_cpus": demand.get("CPU", 0), "num_gpus": demand.get("GPU", 0), "max_retries": 0}
-    if "memory" in demand:
-        options["memory"] = demand["memory"]
-    if custom:
-        options["resources"] = custom
-    # Given explicitly, even if empty: a task would otherwise inherit what its owner has.
-    options["runtime_env"] = json.loads(overlay)
-    return options
+    # The overlay is given explicitly, even if empty: a task would otherwise inherit what its owner has.
+    return {**options_of(demand), "max_retries": 0, "runtime_env": json.loads(overlay)}
