@@ -98,7 +98,6 @@ class _Preflight:
     ) -> None:
         self._site, self._trials, self._store, self._policy = site, trials, store, policy
         self._deadline = time.monotonic() + timeout
-        self._timeout = timeout
         self._demands = [trial.demand for trial in trials]
         self._checks: list[Check] = []
 
@@ -132,7 +131,9 @@ class _Preflight:
     def _kinds(self, nodes: Sequence[SiteNode]) -> list[_Kind]:
         """Describe all nodes, group them, and compare what is installed there with the client's."""
         clients = client_environments(self._trials)
-        inquiry = Inquiry(environments=tuple(clients)).model_dump_json()
+        # All that is installed here is compared here; a node need not be told.
+        asked = tuple(each.model_copy(update={"distributions": {}, "tools": {}}) for each in clients)
+        inquiry = Inquiry(environments=asked).model_dump_json()
         answers = self._site.ask(
             [Question(node_id=node.node_id, inquiry=inquiry) for node in nodes], timeout=self._left(_FIRST)
         )
