@@ -8,12 +8,12 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 from worker_environments import WorkerEnvironment, make_environment
 
 from checkmaite_core.preflight.checks import Check
@@ -31,8 +31,6 @@ __all__ = [
     "write_module",
 ]
 
-# Asked for while HOME is still the user's: the tests give Ray another one.
-UV_CACHE = subprocess.run(["uv", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
 SERVER = Path(__file__).parents[1] / "storage" / "servers" / "moto_server.py"
 
 CAPABILITY = """
@@ -69,10 +67,21 @@ class Count(Capability[Config, Outputs]):
 
 
 def an_image(folder: Path, **options: Any) -> WorkerEnvironment:
-    """An environment for nodes (see :func:`make_environment`)."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UV_CACHE_DIR", UV_CACHE)
-        return make_environment(folder, **options)
+    """An environment for nodes (see :func:`make_environment`), whose processes need not compile it first.
+
+    Of files that are the same in this process's environment the compiled ones are linked: that halves the time in which
+    a node out of a new environment starts.
+    """
+    made = make_environment(folder, **options)
+    ours = Path(sysconfig.get_path("purelib"))
+    for compiled in ours.rglob("*.pyc"):
+        source = compiled.parents[1] / f"{compiled.name.partition('.')[0]}.py"
+        there = made.site_packages / source.relative_to(ours)
+        if there.exists() and source.exists() and there.samefile(source):
+            cache = there.parent / compiled.parent.name
+            cache.mkdir(exist_ok=True)
+            (cache / compiled.name).hardlink_to(compiled)
+    return made
 
 
 def write_module(folder: Path, name: str, *, before: str = "", after: str = "") -> None:
