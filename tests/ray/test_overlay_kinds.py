@@ -28,7 +28,9 @@ def cluster(own_folders):
     cluster = Cluster(folder)
     with pytest.MonkeyPatch.context() as patch:
         try:
-            cluster.start_head(ray=environment.ray)
+            with pytest.MonkeyPatch.context() as once:
+                once.setenv("RUNTIME_ENV_RETRY_TIMES", "1")  # read by the node: what fails here fails for good
+                cluster.start_head(ray=environment.ray)
             for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
                 patch.setenv(name, cluster.environment[name])
             yield cluster
@@ -38,16 +40,14 @@ def cluster(own_folders):
 
 @pytest.fixture
 def connected(cluster, store, scope):
-    """Connect with either backend and an overlay."""
+    """Connect with either backend and an overlay: ray directly, ray-simple over ray://."""
     opened = []
 
     def connected(kind, runtime_env, **options):
-        own = {"idempotency_scope": scope} if kind == "ray" else {}
-        opened.append(
-            configure_job_backend(
-                kind, address=cluster.address, analytics_store=store, runtime_env=runtime_env, **own, **options
-            )
-        )
+        own = {"idempotency_scope": scope, "address": cluster.address}
+        if kind == "ray-simple":
+            own = {"address": cluster.client_address}  # so that both ways of connecting are tried
+        opened.append(configure_job_backend(kind, analytics_store=store, runtime_env=runtime_env, **own, **options))
         return opened[-1]
 
     yield connected

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
+import json
 import os
 import sys
 import threading
@@ -61,6 +63,8 @@ _LOOK = 1.0
 """Seconds between two looks at whether this process still has its Ray."""
 _LAST_SETTLING = 10.0
 """Seconds that settling may take when the backend is shut down without waiting for its jobs."""
+_SHAPES = 256
+"""Of how many kinds of demands the Ray functions are kept."""
 _SHOWN = 10
 """Jobs named when they end with the backend."""
 
@@ -99,6 +103,8 @@ class RaySimpleBackend(JobBackend):
 
     Raises:
         ClusterError: The cluster cannot be used.
+        ConfigurationError: The runtime_env cannot work.
+        DeploymentError: Client, nodes and runtime_env do not fit together.
     """
 
     def __init__(self, options: RaySimpleOptions, store: AnalyticsStoreConfig) -> None:
@@ -117,6 +123,10 @@ class RaySimpleBackend(JobBackend):
             undo.callback(connection.release, self._connection)
             undo.callback(self._own_overlay.close)
             self._overlay = self._own_overlay.open()
+            # Ray reads the overlay for each function anew, half a millisecond: jobs that ask for the same share one.
+            self._function = functools.lru_cache(maxsize=_SHAPES)(
+                lambda options: in_overlay(run_job, self._overlay, **json.loads(options))
+            )
             self._settler: Settler[_Task] = Settler(self._then, self._overlay, self._on_settled)
             self._maintenance = Maintenance(self._then, self._overlay, store.uri, options.maintain_after)
             self._board = Board.remote()  # type: ignore[attr-defined]
@@ -208,7 +218,7 @@ class RaySimpleBackend(JobBackend):
         """A job that could be started."""
         waits_for = self._nodes.check(submission.name, submission.resources, submission.of_which)
         try:
-            function = in_overlay(run_job, self._overlay, **task_options(submission.resources))
+            function = self._function(json.dumps(task_options(submission.resources), sort_keys=True))
         except ValueError as error:
             raise ResourceDemandError(
                 f"{submission.of_which}Ray does not take what job {submission.name!r} asks for: {error}.",
