@@ -17,7 +17,7 @@ __all__ = ["own_folders"]
 
 pytestmark = pytest.mark.soak  # an environment is made and a Ray started
 
-NAMES = ("port", "node-manager-port", "dashboard-agent-listen-port", "ray-client-server-port")
+NAMES = ("port", "node-manager-port", "ray-client-server-port")
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +70,10 @@ def test_what_the_probes_of_the_manifest_ask_answers(ports: dict[str, int], name
         time.sleep(0.1)
 
 
-def test_what_the_operators_own_probes_ask_is_not_there(ports: dict[str, int]) -> None:
+def test_what_the_operators_own_probes_ask_is_not_there(image: WorkerEnvironment) -> None:
     """If it ever is, the manifest needs no probes of its own."""
-    time.sleep(10)  # long after the rest has come up
-    assert not listening(ports["dashboard-agent-listen-port"])
+    program = "import json, ray._private.utils as utils; print(json.dumps(str(utils.get_dashboard_dependency_error())))"
+    assert "No module named" in image.run(program), "with it, Ray would start the agent that answers them"
 
 
 def test_the_autoscaler_beside_the_head_starts_from_the_same_image(image: WorkerEnvironment) -> None:
