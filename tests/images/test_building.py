@@ -28,6 +28,7 @@ __all__ = ["own_folders"]
 pytestmark = pytest.mark.soak
 
 HOME = os.environ.get("HOME", "")
+PATH = "/usr/local/bin:/usr/bin:/bin"
 OURS = "50-checkmaite-packages.txt"
 RAYLET = Path(ray.__file__).parent / "core" / "src" / "ray" / "raylet" / "raylet"
 
@@ -71,8 +72,8 @@ def built(own_folders: Path) -> Iterator[Built]:
     make_base(folder / "base" / "tree", uv, RAYLET)
     (folder / "uv").mkdir()
     shutil.copy(uv, folder / "uv" / "uv")
-    for name, copied in (("base", "tree/ /"), ("uv", "uv /uv")):
-        (folder / name / "Containerfile").write_text(f"FROM scratch\nCOPY {copied}\n")
+    for name, made in (("base", f"COPY tree/ /\nENV PATH={PATH}"), ("uv", "COPY uv /uv")):
+        (folder / name / "Containerfile").write_text(f"FROM scratch\n{made}\n")
         buildah.build(folder / name, name)
     built = Built(buildah, folder / "workspace", folder)
     try:
@@ -143,10 +144,10 @@ def tree(built: Built) -> Path:
 def test_the_image_holds_the_layers_a_stamp_and_nothing_else(built: Built, tree: Path) -> None:
     layers = export_layers(ROOT, Choice("ray", ("s3",)))
     wanted = {name for layer in layers.requirements.values() for name in layer}
-    installed = WorkerEnvironment(tree / "opt" / "checkmaite").distributions()
+    installed = WorkerEnvironment(tree / "usr" / "local").distributions()
     ours = {f"checkmaite-{Path(member).name}" for member in layers.members}
     assert set(installed) == wanted | ours | {"team-capability"}
-    assert (tree / "opt/checkmaite/share/checkmaite/deployment.json").is_file()
+    assert (tree / "usr/local/share/checkmaite/deployment.json").is_file()
     assert not (tree / "usr/local/bin/uv").exists() or (tree / "usr/local/bin/uv").stat().st_size == 0
     assert not any((tree / "var/cache").rglob("*.whl"))
 
@@ -155,7 +156,7 @@ def test_its_processes_are_not_root_and_cannot_write_to_the_environment(built: B
     assert built.buildah.config("team")["User"] == "1000:1000"
     writable = [
         path
-        for path in (tree / "opt" / "checkmaite").rglob("*")
+        for path in (tree / "usr").rglob("*")
         if not path.is_symlink() and (path.stat().st_uid != 0 or path.stat().st_mode & 0o022)
     ]
     assert writable == []
@@ -185,7 +186,7 @@ def test_jobs_of_both_backends_run_on_a_node_that_was_started_from_the_image(
 ) -> None:
     client = make_member(tmp_path / "client", client=True, connectors=("s3",))
     cluster = Cluster(Path(tempfile.mkdtemp(prefix="head-", dir=own_folders)))
-    expected = {"prefix": "/opt/checkmaite", "greeting": "hello"}
+    expected = {"prefix": "/usr/local", "greeting": "hello"}
     try:
         cluster.start_head(cpus=0, ray=client.ray)
         variables = {name: value for name, value in cluster.environment.items() if name != "RAY_TMPDIR"}
