@@ -216,10 +216,10 @@ def a_question(site, code, node_id=None, demand=None):
 def test_each_way_in_which_a_store_refuses_a_worker_has_its_own_words_and_mender(site, s3):
     node = next(node for node in site.nodes() if node.is_head)
     stores = {
-        "powerless": (s3.bucket, {"key": s3.powerless, "secret": "x"}, "storage", "not allowed"),
-        "unknown": (s3.bucket, {"key": "wrong-key-id", "secret": "x"}, "cluster", "no credentials that count"),
-        "absent": ("no-such-bucket", {}, "storage", "there is no such bucket"),
-        "silent": (s3.bucket, {"endpoint_url": "http://127.0.0.1:9"}, "cluster", ""),
+        "powerless": (s3.bucket, {"key": s3.powerless, "secret": "x"}, 60.0, "storage", "not allowed"),
+        "unknown": (s3.bucket, {"key": "wrong-key-id", "secret": "x"}, 60.0, "cluster", "no credentials that count"),
+        "absent": ("no-such-bucket", {}, 60.0, "storage", "there is no such bucket"),
+        "silent": (s3.bucket, {"endpoint_url": "http://127.0.0.1:9"}, 3.0, "cluster", ""),
     }
     questions = [
         Question(
@@ -227,13 +227,13 @@ def test_each_way_in_which_a_store_refuses_a_worker_has_its_own_words_and_mender
             inquiry=Inquiry(
                 store=AnalyticsStoreConfig(uri=f"s3://{bucket}/store", storage_options=options),
                 token=new_probe_token(),
-                seconds=5.0,
+                seconds=seconds,
             ).model_dump_json(),
         )
-        for bucket, options, _, _ in stores.values()
+        for bucket, options, seconds, _, _ in stores.values()
     ]
     answers = site.ask(questions, timeout=PATIENCE)
-    for answer, (_, _, mender, words) in zip(answers, stores.values(), strict=True):
+    for answer, (_, _, _, mender, words) in zip(answers, stores.values(), strict=True):
         assert answer.text is not None, answer.problem
         reply = Reply.model_validate_json(answer.text)
         (line,) = [check for check in reply.checks if check.section == "store"]
