@@ -333,8 +333,9 @@ def test_jobs_end_lost_when_other_code_shuts_ray_down_under_them(connect, cluste
     assert job.wait(30) is JobStatus.FAILED
     assert job.failure.kind is FailureKind.LOST
     assert "Ray was shut down" in job.failure.message
-    with pytest.raises(ClusterUnreachableError, match="shut down in this process"):
-        backend.submit(work(lambda: 1))
+    for call in (lambda: backend.submit(work(lambda: 1)), backend.environments):
+        with pytest.raises(ClusterUnreachableError, match="shut down in this process"):
+            call()
     assert ray.is_initialized() is again, "a Ray that nobody asked for"
     backend.shutdown()
     assert ray.is_initialized() is again, "the new one is not ours to close"

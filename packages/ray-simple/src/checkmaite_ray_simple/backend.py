@@ -172,12 +172,13 @@ class RaySimpleBackend(JobBackend):
 
     def environments(self) -> list[NodeEnvironment]:
         self._refuse_if_closed()
+        self._refuse_without_ray("its nodes cannot be asked")
         return self._survey.environments()
 
     def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
         self._survey.tell()
         self._maintenance.tell()
-        self._refuse_if_it_cannot_run(submissions[0].name)
+        self._refuse_without_ray(f"job {submissions[0].name!r} cannot run")
         tasks = [self._task(submission) for submission in submissions]
         self._room.take(len(tasks), queue_timeout)
         with self._accepting:
@@ -200,17 +201,16 @@ class RaySimpleBackend(JobBackend):
             task.job.add_done_callback(lambda _: self._room.give())
         return [task.job for task in tasks]
 
-    def _refuse_if_it_cannot_run(self, name: str) -> None:
+    def _refuse_without_ray(self, what: str) -> None:
         if not self._connection.alive:
             raise ClusterUnreachableError(
-                f"the Ray of this backend has been shut down in this process, so job {name!r} cannot run.",
+                f"the Ray of this backend has been shut down in this process, so {what}.",
                 hint="Shut the backend down too, and call configure_job_backend(...) again.",
             )
         if os.getpid() != self._process:
             raise ConfigurationError(
-                f"job {name!r} was submitted in a fork of the process that this backend belongs to, where it cannot "
-                "work.",
-                hint="Submit it in the process that called configure_job_backend(...), or start the other one with "
+                f"{what} in a fork of the process that this backend belongs to.",
+                hint="Do it in the process that called configure_job_backend(...), or start the other one with "
                 'multiprocessing.get_context("spawn") and configure a backend there.',
             )
 

@@ -148,6 +148,8 @@ class RayBackend(JobBackend):
     def environments(self) -> list[NodeEnvironment]:
         self._refuse_if_closed()
         self._refuse_in_a_fork()
+        if not self._connection.alive:
+            raise self._gone()
         return self._survey.environments()
 
     def _site(self) -> RaySite:
