@@ -78,13 +78,16 @@ class RaySite:
 
     @property
     def address(self) -> str:
+        """Where the cluster is, without credentials."""
         return str(self._connection.target)
 
     @property
     def autoscales(self) -> bool:
+        """Whether something may add nodes."""
         return autoscaler_runs()
 
     def nodes(self) -> list[SiteNode]:
+        """All nodes that Ray lists (see :meth:`checkmaite_core.preflight.Site.nodes`)."""
         self._require_cluster()
         found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         free = self._free()
@@ -103,10 +106,12 @@ class RaySite:
         ]
 
     def dumps(self, value: Any) -> bytes:
+        """Pickle something as the work of a job is pickled."""
         data: bytes = cloudpickle.dumps(value)  # type: ignore[no-untyped-call]
         return data
 
     def ask(self, questions: Sequence[Question], *, timeout: float) -> list[Answer]:
+        """Ask all questions at the same time, each on its node (see :meth:`checkmaite_core.preflight.Site.ask`)."""
         self._require_cluster()
         # Work that several nodes are asked about is one object, and goes into Ray's object store once.
         payloads = {id(one.payload): one.payload for one in questions}
@@ -125,6 +130,7 @@ class RaySite:
         ]
 
     def control_plane(self, store: AnalyticsStoreConfig, *, timeout: float) -> list[Check]:
+        """Look at the backend's own processes; nothing for ray-simple, which has none."""
         return [] if self._control_plane is None else self._control_plane(store, timeout)
 
     def _ask(self, question: Question, payload: Any) -> Any:
