@@ -15,7 +15,7 @@ import pytest
 
 from checkmaite_core import AnalyticsStoreConfig, DatasetRef, FailureKind, FailureRecord, JobStatus, VersionSkewWarning
 from checkmaite_core.context import RunMonitor
-from checkmaite_core.deployment import SkewPolicy, code
+from checkmaite_core.deployment import SkewPolicy, code, environment
 from checkmaite_core.errors import VersionSkewError
 from checkmaite_core.execution import execute, maintain
 from checkmaite_core.identity import run_key
@@ -186,6 +186,21 @@ def test_what_the_policy_is_decides_on_the_worker(client: Machine, worker: Machi
         assert _ends(worker, _of_another_pydantic(warned.order), payload).status is JobStatus.COMPLETED
     ignored, payload = _sent(client, policy="ignore")
     assert _ends(worker, _of_another_pydantic(ignored.order), payload).status is JobStatus.COMPLETED
+
+
+def test_a_worker_that_cannot_tell_what_it_is_refuses_unless_it_need_not_look(
+    client: Machine, worker: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.has(CAPABILITY.format(score=1.0))
+    strict, ignoring = _sent(client), _sent(client, policy="ignore")
+    (worker.folder / "share" / "checkmaite").mkdir(parents=True)
+    (worker.folder / "share" / "checkmaite" / "deployment.json").write_text("not a stamp")
+    monkeypatch.setattr(sys, "prefix", str(worker.folder))
+    for cached in (environment._base_environment, environment._described):
+        cached.cache_clear()  # nothing wrong is kept: describing fails
+    failure = _failure(_ends(worker, strict[0].order, strict[1]), "DeploymentError")
+    assert "deployment.json cannot be read" in failure.message
+    assert _ends(worker, ignoring[0].order, ignoring[1]).status is JobStatus.COMPLETED
 
 
 def test_the_store_is_put_in_order_by_the_same_policy(client: Machine) -> None:
