@@ -210,6 +210,13 @@ def test_the_store_is_put_in_order_by_the_same_policy(client: Machine) -> None:
     assert maintain(_of_another_pydantic(_sent(client, policy="ignore")[0].order), at_least=1) is None
 
 
+def test_the_store_is_put_in_order_whatever_became_of_the_jobs_own_code(client: Machine, worker: Machine) -> None:
+    order = _sent(client)[0].order
+    worker.has(CAPABILITY.format(score=0.5))
+    with worker:
+        assert maintain(order, at_least=1) is None
+
+
 def test_the_policy_makes_no_other_work(client: Machine) -> None:
     with client:
         work = {"capability": importlib.import_module("lighting_checks").Brightness()}

@@ -22,7 +22,7 @@ from typing import Any
 
 from checkmaite_core.capability import Capability
 from checkmaite_core.context import RunMonitor, monitored
-from checkmaite_core.deployment import describe_alike, require_match, why_unreadable
+from checkmaite_core.deployment import Environment, SkewPolicy, describe_alike, require_match, why_unreadable
 from checkmaite_core.errors import (
     CheckmaiteError,
     EventAbandonedError,
@@ -132,14 +132,14 @@ def maintain(order: WorkOrder, *, at_least: int) -> FailureRecord | None:
     """Put the store that a job's results went to in order (see :meth:`ResultStore.maintain`).
 
     Args:
-        order: Of any job of the backend. Its environment is compared with this one first, as for the job itself.
+        order: Of any job of the backend. Its environment is compared with this one first, the job's own code aside.
         at_least: How many commits must be waiting for it to be worth the while.
 
     Returns:
         None if that is done or not needed; else what stood in the way. Never raises for what a store does.
     """
     try:
-        _require_match(order)
+        _require_match(order.environment.without_work(), order.version_skew)
     except CheckmaiteError as error:
         return FailureRecord.from_exception(error, FailureKind.DEPLOYMENT)
     try:
@@ -153,7 +153,7 @@ def _run_and_commit(
     order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: _CancelWatch, attempt: int
 ) -> CapabilityRunRef:
     try:
-        _require_match(order)
+        _require_match(order.environment, order.version_skew)
         committed = _committed_before(order) if attempt > 1 else None
         if committed is not None:
             return committed
@@ -171,9 +171,9 @@ def _run_and_commit(
         raise _Stop(FailureKind.STORE, error) from error
 
 
-def _require_match(order: WorkOrder) -> None:
-    if order.version_skew != "ignore":
-        require_match(order.environment, describe_alike(order.environment), order.version_skew)
+def _require_match(client: Environment, policy: SkewPolicy) -> None:
+    if policy != "ignore":
+        require_match(client, describe_alike(client), policy)
 
 
 def _store_of(order: WorkOrder) -> ResultStore:

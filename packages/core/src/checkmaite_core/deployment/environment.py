@@ -74,6 +74,10 @@ class Environment(BaseModel):
     distributions: dict[str, str] = Field(default_factory=dict)
     tools: dict[str, str] = Field(default_factory=dict)
 
+    def without_work(self) -> Environment:
+        """The same environment, with nothing said of a capability that is to be run."""
+        return self.model_copy(update={"module": None, "subject": None, "code": None})
+
 
 @dataclass(frozen=True, slots=True)
 class NodeEnvironment:
