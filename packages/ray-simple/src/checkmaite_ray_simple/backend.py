@@ -168,6 +168,12 @@ class RaySimpleBackend(JobBackend):
         return page_of(jobs, status=status, name=name, since=since, limit=limit, cursor=cursor)
 
     def _site(self) -> RaySite:
+        if os.getpid() != self._process:
+            raise ConfigurationError(
+                "this is a fork of the process that this ray-simple backend belongs to, where it cannot look at "
+                "anything.",
+                hint='Start the other process with multiprocessing.get_context("spawn") and configure a backend there.',
+            )
         return RaySite.of_simple(self._connection, self._options, self._overlay)
 
     def environments(self) -> list[NodeEnvironment]:

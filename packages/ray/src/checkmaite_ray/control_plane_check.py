@@ -12,7 +12,7 @@ import ray
 from checkmaite_core.errors import CheckmaiteError
 from checkmaite_core.naming import new_probe_token
 from checkmaite_core.preflight.checks import Check, CheckLevel, Mender
-from checkmaite_core.preflight.storage import explain_storage
+from checkmaite_core.preflight.storage import explain_storage, is_local
 from checkmaite_ray.control_plane_look import Findings, Request, look, look_again, sees_probe
 from checkmaite_ray.identity import placement
 from checkmaite_ray.protocol import PROTOCOL, raise_problem
@@ -45,13 +45,11 @@ class ControlPlaneCheck:
     Args:
         options: Of the backend.
         ledger: Where the scope's ledger lies.
-        shared: Whether clients see the ledger's location anyway, because it is the analytics store's.
     """
 
-    def __init__(self, options: RayOptions, ledger: LedgerConfig, *, shared: bool) -> None:
+    def __init__(self, options: RayOptions, ledger: LedgerConfig) -> None:
         self._options = options
         self._ledger = ledger
-        self._shared = shared
         self._registry = f"registry and controllers of scope {options.idempotency_scope!r}"
         self._wanted: Mapping[str, float] = placement(options.registry.control_plane_resources)["resources"]
 
@@ -139,7 +137,7 @@ class ControlPlaneCheck:
 
     def _same_place(self, hosts: Sequence[_Host], timeout: float) -> list[Check]:
         """Do all hosts, and this client, see one ledger? A registry that is restarted elsewhere must find its own."""
-        checks = [] if self._shared else [self._seen_here(hosts[0])]
+        checks = [self._seen_here(hosts[0])]
         found = self._ask(look_again, hosts, self._requests(hosts), timeout)
         checks += [check for host, said in zip(hosts, found, strict=True) for check in self._unreached(host, said)]
         blind = [
@@ -172,6 +170,8 @@ class ControlPlaneCheck:
         if seen:
             return self._check(self._place, "client", "ok", f"this client sees what {host.name} has written there")
         found = f"this client does not see what {host.name} has written there, so `checkmaite jobs` shows nothing of it"
+        if is_local(self._ledger.uri):
+            found += ", and the history is lost with that node's disk"
         remedy = "use a location that client and cluster share, such as s3://bucket/prefix"
         return self._check(self._place, "client", "warning", found, "client", remedy)
 

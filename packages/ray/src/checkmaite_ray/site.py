@@ -30,9 +30,8 @@ def site_of(connected: Connection, options: RayOptions, overlay: str) -> RaySite
     """
 
     def control_plane(store: AnalyticsStoreConfig, timeout: float) -> list[Check]:
-        shared = options.ledger is None
         ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
-        return ControlPlaneCheck(options, ledger, shared=shared).run(timeout)
+        return ControlPlaneCheck(options, ledger).run(timeout)
 
     return RaySite(
         "ray",
