@@ -98,7 +98,7 @@ def weigh(choice: Choice, folder: Path, *, rounds: int) -> Footprint:
         sum(path.stat().st_size for path in files) / 1e6,
         taken[0].modules,
         min(one.whole for one in taken) * 1e3 if rounds else 0.0,
-        min(one.whole / one.bare for one in taken[1:]) if rounds else 0.0,
+        min(one.whole for one in taken) / min(one.bare for one in taken) if rounds else 0.0,
     )
 
 
@@ -164,11 +164,13 @@ def growth(baseline: Mapping[str, Footprint], now: Iterable[Footprint]) -> list[
     return grown
 
 
-def weigh_all(rounds: int, said: Callable[[str], None] = lambda _: None) -> list[Footprint]:
-    """Weigh every worker, and say which one is next."""
+def weigh_all(
+    rounds: int, workers: Iterable[Choice] = WORKERS, said: Callable[[str], None] = lambda _: None
+) -> list[Footprint]:
+    """Weigh one worker after the other, and say which one is next."""
     found = []
     with tempfile.TemporaryDirectory(prefix="footprints-") as name:
-        for number, choice in enumerate(WORKERS):
+        for number, choice in enumerate(workers):
             said(name_of(choice))
             found.append(weigh(choice, Path(name) / str(number), rounds=rounds))
     return found
@@ -180,7 +182,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="make what is measured now the baseline")
     parser.add_argument("--rounds", type=int, default=7, help="how often imports are timed; the best counts")
     given = parser.parse_args()
-    found = weigh_all(given.rounds, lambda name: print(f"weighing {name}", file=sys.stderr))
+    found = weigh_all(given.rounds, said=lambda name: print(f"weighing {name}", file=sys.stderr))
     print(table(found))
     page = PAGE.read_text()
     if given.write:

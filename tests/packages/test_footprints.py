@@ -14,7 +14,9 @@ ONE = Footprint("checkmaite-ray", 49, 480.0, 1000, 500.0, 1.5)
 
 
 def test_no_worker_has_grown_beyond_what_the_page_says() -> None:
-    assert growth(read_table(PAGE.read_text()), weigh_all(rounds=0)) == []
+    # Those of ray-simple have the same connectors on fewer packages: one of them is enough.
+    workers = [choice for choice in WORKERS if choice.backend == "ray" or not choice.connectors]
+    assert growth(read_table(PAGE.read_text()), weigh_all(0, workers)) == []
 
 
 def test_the_page_has_every_worker() -> None:
