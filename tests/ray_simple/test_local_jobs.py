@@ -206,15 +206,19 @@ def test_in_a_fork_submitting_is_refused_and_leaving_disturbs_nobody(local, work
     child = os.fork()
     if not child:
         try:
-            local.submit(work(lambda: "never"))
-        except ConfigurationError as error:
+            for call in (lambda: local.submit(work(lambda: "never")), local.preflight):
+                try:
+                    call()
+                except ConfigurationError as error:
+                    os.write(write, str(error).encode())
             local.shutdown()
-            os.write(write, str(error).encode())
         finally:
             os._exit(0)
     os.close(write)
     with os.fdopen(read) as answer:
-        assert "in a fork of the process" in answer.read()
+        said = answer.read()
+    assert "in a fork of the process" in said
+    assert "cannot look at anything" in said
     os.waitpid(child, 0)
     assert local.submit(work(lambda: "here")).wait(60) is JobStatus.COMPLETED
 
