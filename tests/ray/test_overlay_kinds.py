@@ -122,11 +122,10 @@ def test_a_small_package_of_the_index_reaches_the_worker(kind, field, connected,
 def test_a_job_whose_packages_cannot_be_installed_says_why_and_shows_no_secret_anywhere(
     kind, connected, work, scope, tmp_path
 ):
+    # Ray repeats the command in its text.
+    options = [*wheels(tmp_path, "1.0"), "--extra-index-url", INDEX, f"--config-settings=token={SECRET}-variable"]
     overlay = {
-        "pip": {
-            "packages": ["tiny-overlay==9"],
-            "pip_install_options": [*wheels(tmp_path, "1.0"), "--extra-index-url", INDEX],
-        },
+        "pip": {"packages": ["tiny-overlay==9"], "pip_install_options": options},
         "env_vars": {"TOKEN": f"{SECRET}-variable"},
     }
     with pytest.raises(DeploymentError) as caught:
