@@ -219,7 +219,7 @@ def test_each_way_in_which_a_store_refuses_a_worker_has_its_own_words_and_mender
         "powerless": (s3.bucket, {"key": s3.powerless, "secret": "x"}, 60.0, "storage", "not allowed"),
         "unknown": (s3.bucket, {"key": "wrong-key-id", "secret": "x"}, 60.0, "cluster", "no credentials that count"),
         "absent": ("no-such-bucket", {}, 60.0, "storage", "there is no such bucket"),
-        "silent": (s3.bucket, {"endpoint_url": "http://127.0.0.1:9"}, 3.0, "cluster", ""),
+        "silent": (s3.bucket, {"endpoint_url": "http://127.0.0.1:9"}, 1.5, "cluster", ""),
     }
     questions = [
         Question(
@@ -282,8 +282,8 @@ def test_what_hangs_dies_or_lies_on_no_node_is_a_problem_of_its_own_and_leaves_n
     assert good.text is not None, good.problem
     pid = tmp_path / "pid"
     hangs = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(1000)"
-    (hung,) = site.ask([a_question(site, hangs)], timeout=3.0)  # by a process that is there already
-    assert "no answer within 3 s" in hung.problem
+    (hung,) = site.ask([a_question(site, hangs)], timeout=2.0)  # by a process that is there already
+    assert "no answer within 2 s" in hung.problem
     assert hung.mender == "cluster"
     until(lambda: not Path(f"/proc/{pid.read_text()}").exists(), "the process that hung has ended")
 
