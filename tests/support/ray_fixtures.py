@@ -103,6 +103,16 @@ def _listening(port: int) -> bool:
         return one.connect_ex(("127.0.0.1", port)) == 0
 
 
+def _runs(process: Any) -> bool:
+    """Whether a process (psutil's) has not ended."""
+    import psutil
+
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 @dataclass
 class Cluster:
     """A Ray of its own processes.
@@ -183,8 +193,12 @@ class Cluster:
                 one.kill()
             except psutil.NoSuchProcess:
                 continue
-        psutil.wait_procs(family, timeout=10)
         process.wait()
+        deadline = time.monotonic() + PATIENCE
+        # One that is dead is a zombie until init looks, which takes some inits seconds, and does nothing any more.
+        while any(_runs(one) for one in family):
+            assert time.monotonic() < deadline, "a killed process of Ray goes on"
+            time.sleep(0.01)
 
     def stop(self) -> None:
         for process in reversed(self._processes):
