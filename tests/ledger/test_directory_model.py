@@ -70,12 +70,14 @@ class DirectoryMachine(RuleBasedStateMachine):
     def job(self, data: st.DataObject, *states: str) -> _Job:
         return data.draw(st.sampled_from([job for job in self.jobs if job.state in states]))
 
+    @staticmethod
+    def may_hold(job: _Job) -> bool:
+        if job.state == "ended":
+            return job.status is JobStatus.COMPLETED
+        return job.state != "settling" and not job.cancel
+
     def holder(self, key: str | None) -> _Job | None:
-        may = [
-            job
-            for job in self.jobs
-            if job.key == key and (job.status is JobStatus.COMPLETED if job.state == "ended" else not job.cancel)
-        ]
+        may = [job for job in self.jobs if job.key == key and self.may_hold(job)]
         return may[-1] if key and may else None
 
     @rule(

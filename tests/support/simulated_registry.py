@@ -94,9 +94,16 @@ class Registry(Process):
                     self._excuse(record.job_id)
         self.commit(self.directory.reign(same_cluster=same_cluster, now=self.time.now))
         self._attend()
+        self._look()
         there = {(one.slot, one.incarnation) for one in self._controllers()}
         for slot, incarnation in sorted(set(self.directory.awaited) - there):
             self.on_down(slot, incarnation)
+
+    def _look(self) -> None:
+        if not self._appending and self._next < len(self.log.entries):
+            self._stop("it was idle, and is sealed")
+        else:
+            self.time.after(10.0, self._look, of=self)
 
     def _stop(self, why: str) -> None:
         self.time.tell(f"epoch {self.epoch} stops: {why}")

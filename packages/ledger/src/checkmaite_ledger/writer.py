@@ -172,6 +172,15 @@ class LedgerWriter:
             hint="Submit the work again from the client.",
         )
 
+    def check(self) -> None:
+        """Look whether somebody has taken the scope over, as an append would find out.
+
+        Raises:
+            SealedError: A later incarnation has it.
+            StorageError: The store cannot be asked.
+        """
+        self._writer.check_seal()
+
     @property
     def maintenance_due(self) -> bool:
         """Whether :meth:`maintain` has something to do. Asks nothing of the store."""

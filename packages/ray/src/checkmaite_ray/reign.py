@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from checkmaite_core.errors import CheckmaiteError, ClusterError, SubmissionError
+from checkmaite_core.errors import CheckmaiteError, ClusterError, SealedError, StorageError, SubmissionError
 from checkmaite_core.failure import FailureRecord
 from checkmaite_core.job import JobStatus
 from checkmaite_ledger import JobRecord
@@ -304,6 +304,19 @@ class Reign:
             return
         records, number = list(self.published.values()), self.number
         await asyncio.get_running_loop().run_in_executor(self._reading, self._ledger.maintain, records, number)
+
+    async def check_ledger(self) -> None:
+        """Look whether another registry has taken the scope over.
+
+        Raises:
+            SealedError: It has.
+        """
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._reading, self._ledger.check)
+        except SealedError:
+            raise
+        except StorageError:
+            return  # whoever wants something appended will hear of it
 
     def waiting_jobs(self, patience: float) -> list[tuple[JobRecord, bool]]:
         """Followed jobs that have waited for at least ``patience`` seconds, and whether they are still queued here."""

@@ -65,6 +65,7 @@ class Household(Protocol):
     def end(self, error: Exception) -> None: ...
     def prune(self) -> None: ...
     async def shorten_ledger(self) -> None: ...
+    async def check_ledger(self) -> None: ...
     def tell_why(self, job_id: str, reason: str) -> None: ...
     def waiting_jobs(self, patience: float) -> list[tuple[JobRecord, bool]]: ...
     def warn(self, uri: str, failure: str) -> None: ...
@@ -108,7 +109,7 @@ class Upkeep:
             for chore in (
                 self._fit_the_cluster,
                 self._say_why_jobs_wait,
-                self._look_after_the_ledger,
+                self.look_after_the_ledger,
                 self.look_after_stores,
                 self._let_controllers_go,
             ):
@@ -129,11 +130,16 @@ class Upkeep:
             self._reign.directory.widen(max(self._settings.window, _TASKS_PER_CPU * int(total.get("CPU", 0))))
             self._cluster_due = time.monotonic() + _CLUSTER
 
-    async def _look_after_the_ledger(self) -> None:
-        if time.monotonic() >= self._ledger_due and self._reign.number != self._looked_at:
+    async def look_after_the_ledger(self) -> None:
+        """Have it shortened if need be. If nothing has been written for a while, look whether it is still ours."""
+        if time.monotonic() < self._ledger_due:
+            return
+        if self._reign.number != self._looked_at:
             self._looked_at = self._reign.number
             await self._reign.shorten_ledger()
-            self._ledger_due = time.monotonic() + _LEDGER
+        else:
+            await self._reign.check_ledger()
+        self._ledger_due = time.monotonic() + _LEDGER
 
     async def look_after_stores(self) -> None:
         """Have stores put in order to which enough has been written."""

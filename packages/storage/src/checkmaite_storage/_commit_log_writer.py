@@ -131,7 +131,7 @@ class LogWriter:
         aged = sorted(number for number, seen in self._seen.items() if seen <= now - grace)
         if len(aged) < 2:
             return 0
-        self._check_seal()
+        self.check_seal()
         limit = aged[-2]
         kept = {*self._seals, *retain}
         reader = self._reader
@@ -159,8 +159,12 @@ class LogWriter:
         self._next = number + 1
         return True
 
-    def _check_seal(self) -> None:
-        """Look whether the next number is taken; what a successor puts there is its seal, which is never deleted."""
+    def check_seal(self) -> None:
+        """Look whether the next number is taken; what a successor puts there is its seal, which is never deleted.
+
+        Raises:
+            SealedError: A later incarnation writes the log.
+        """
         self._check()
         with self._turn:
             try:
