@@ -13,7 +13,7 @@ from checkmaite_core.errors import CheckmaiteError
 from checkmaite_core.naming import new_probe_token
 from checkmaite_core.preflight.checks import Check, CheckLevel, Mender
 from checkmaite_core.preflight.storage import explain_storage, is_local
-from checkmaite_ray.control_plane_look import Findings, Request, look, look_again, sees_probe
+from checkmaite_ray.control_plane_look import Findings, Request, look, look_for_others, sees_probe, tidy
 from checkmaite_ray.identity import placement
 from checkmaite_ray.protocol import PROTOCOL, raise_problem
 from checkmaite_ray.settings import LedgerConfig, RayOptions
@@ -22,6 +22,9 @@ from checkmaite_ray_simple.site import gather, names_of, on_node
 from checkmaite_ray_simple.site_answers import explained, unanswered
 
 __all__ = ["ControlPlaneCheck"]
+
+_LEAST = 2.0
+"""Seconds that each step has at least, however long those before it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,12 @@ class ControlPlaneCheck:
         checks = [check for host, said in zip(hosts, found, strict=True) for check in self._judge(host, said)]
         reached = [host for host, said in zip(hosts, found, strict=True) if _has_reached(said)]
         if reached:
-            checks += self._same_place(reached, max(1.0, deadline - time.monotonic()))
-        return checks
+            checks.append(self._seen_here(reached[0]))
+        if len(reached) > 1:
+            checks += self._same_place(reached, max(_LEAST, deadline - time.monotonic()))
+        # Not before all have looked: who was late would not find the others' any more.
+        left = self._ask(tidy, reached, self._requests(reached), max(_LEAST, deadline - time.monotonic()))
+        return checks + [bad for host, said in zip(reached, left, strict=True) for bad in self._unreached(host, said)]
 
     def _hosts(self) -> list[_Host]:
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
@@ -136,10 +143,9 @@ class ControlPlaneCheck:
         return [self._bad(self._place, host.name, trouble.found, trouble.mender, trouble.remedy)]
 
     def _same_place(self, hosts: Sequence[_Host], timeout: float) -> list[Check]:
-        """Do all hosts, and this client, see one ledger? A registry that is restarted elsewhere must find its own."""
-        checks = [self._seen_here(hosts[0])]
-        found = self._ask(look_again, hosts, self._requests(hosts), timeout)
-        checks += [check for host, said in zip(hosts, found, strict=True) for check in self._unreached(host, said)]
+        """Do all hosts see one ledger? A registry that is restarted elsewhere must find its own."""
+        found = self._ask(look_for_others, hosts, self._requests(hosts), timeout)
+        checks = [bad for host, said in zip(hosts, found, strict=True) for bad in self._unreached(host, said)]
         blind = [
             (host, other)
             for host, said in zip(hosts, found, strict=True)

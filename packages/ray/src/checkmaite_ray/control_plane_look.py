@@ -12,7 +12,7 @@ from checkmaite_core.errors import CheckmaiteError
 from checkmaite_ledger.probes import has_probe, leave_probe, remove_probe
 from checkmaite_ledger.writer import latest_epoch, open_ledger
 
-__all__ = ["Findings", "Request", "look", "look_again", "sees_probe"]
+__all__ = ["Findings", "Request", "look", "look_for_others", "sees_probe", "tidy"]
 
 
 class Request(BaseModel):
@@ -72,17 +72,29 @@ def look(request: str) -> str:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def look_again(request: str) -> str:
-    """Once all nodes have left theirs: which probes are not seen from here? Its own one is removed."""
+def look_for_others(request: str) -> str:
+    """Once all nodes have left theirs, and none has removed it: which probes are not seen from here?"""
     from checkmaite_ray.protocol import problem
 
     asked = Request.model_validate_json(request)
     try:
         missing = tuple(token for token in asked.others if not sees_probe(asked, token))
-        remove_probe(open_ledger(asked.ledger, asked.storage_options), asked.scope, asked.token)
     except CheckmaiteError as error:
         return Findings(unreachable=problem(error)).model_dump_json()
     return Findings(missing=missing).model_dump_json()
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def tidy(request: str) -> str:
+    """Remove the probe that this node has left."""
+    from checkmaite_ray.protocol import problem
+
+    asked = Request.model_validate_json(request)
+    try:
+        remove_probe(open_ledger(asked.ledger, asked.storage_options), asked.scope, asked.token)
+    except CheckmaiteError as error:
+        return Findings(unreachable=problem(error)).model_dump_json()
+    return Findings().model_dump_json()
 
 
 def sees_probe(asked: Request, token: str) -> bool:
