@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ray import exceptions as raised
 
-from checkmaite_core import FailureKind, FailureRecord
+from checkmaite_core import FailureKind, FailureRecord, VersionSkewError
 from checkmaite_core.outcome import Unsettled
 from checkmaite_ray_simple.failures import Loss, classify, read_answer
 
@@ -29,6 +29,25 @@ def test_each_loss_has_its_kind(error, loss, kind):
         assert "process 7 on node abc (start 2)" in record.message
     if loss is Loss.OUT_OF_MEMORY:
         assert "page" not in record.message
+
+
+def test_a_worker_that_lacks_the_code_that_runs_jobs_is_said_with_what_to_install():
+    text = "The remote function failed to import on the worker.\nModuleNotFoundError: No module named 'checkmaite_core'"
+    record, loss = classify(raised.RayTaskError("run_job", text, RuntimeError(text)), 1, " on node abc")
+    assert (record.kind, loss, record.error_type) == (
+        FailureKind.DEPLOYMENT,
+        None,
+        "checkmaite_core.errors.DeploymentError",
+    )
+    assert "on node abc: ModuleNotFoundError: No module named 'checkmaite_core'" in record.message
+    assert "Install checkmaite-ray-simple" in record.message
+
+
+def test_an_order_that_a_worker_cannot_read_fails_with_what_it_says_of_that():
+    cause = VersionSkewError("the worker's checkmaite-core is older.", hint="Update the image.")
+    record, _ = classify(raised.RayTaskError("run_job", "pages", cause), 1, "")
+    assert record.error_type == "checkmaite_core.errors.VersionSkewError"
+    assert record.message == str(cause)
 
 
 def test_an_answer_is_an_outcome_or_what_is_to_be_tried_again():

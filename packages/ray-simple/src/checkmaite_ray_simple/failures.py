@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from ray import exceptions as raised
 
-from checkmaite_core.errors import CheckmaiteError
+from checkmaite_core.errors import CheckmaiteError, DeploymentError
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.outcome import Unsettled
 from checkmaite_ray_simple.overlay.masking import masked_text
@@ -68,8 +68,8 @@ def classify(
         message = f"the runtime_env could not be set up{where}: {failure.reason}\n  -> {failure.remedy}"
         traceback = masked_text(record.traceback, secrets)
         return record.model_copy(update={"message": message, "traceback": traceback}), None
-    if isinstance(error, raised.RayTaskError):  # of our own function, which raises only if it cannot be imported
-        return FailureRecord.from_exception(error, FailureKind.DEPLOYMENT, attempts=attempts), None
+    if isinstance(error, raised.RayTaskError):
+        return FailureRecord.from_exception(_not_begun(error, place), FailureKind.DEPLOYMENT, attempts=attempts), None
     loss = Loss.LOST
     if isinstance(error, raised.WorkerCrashedError):
         what = "its worker process ended: it was killed, crashed, or called os._exit()"
@@ -83,6 +83,21 @@ def classify(
     )
     lost.__cause__ = error
     return FailureRecord.from_exception(lost, FailureKind.LOST, retryable=True, attempts=attempts), loss
+
+
+def _not_begun(error: raised.RayTaskError, place: str) -> CheckmaiteError:
+    """What our own function raises: that the order cannot be read there, or Ray for it that it cannot be imported."""
+    if isinstance(error.cause, CheckmaiteError):
+        return error.cause
+    lines = [line.strip() for line in str(error).splitlines() if "Error: " in line]
+    found = DeploymentError(
+        f"the code that runs jobs, checkmaite_ray_simple, cannot be imported on the worker{place}: "
+        f"{lines[-1] if lines else first_line(error)}",
+        hint="Install checkmaite-ray-simple (or checkmaite-ray) in the worker's image, from the client's lock; "
+        "`checkmaite preflight` says which nodes lack it.",
+    )
+    found.__cause__ = error
+    return found
 
 
 def read_answer(answer: str) -> tuple[str | None, FailureRecord | None]:
