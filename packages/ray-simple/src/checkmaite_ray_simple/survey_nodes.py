@@ -62,14 +62,13 @@ def _question() -> Any:
         try:
             # What each job needs first.
             import checkmaite_ray_simple.worker  # noqa: F401
-        except Exception as error:
+        except Exception as error:  # an import runs foreign code: whatever it is, it is what stands in the way
             problem = f"{type(error).__name__}: {error}"
         try:
             from checkmaite_core.deployment import describe_environment
 
             found = json.loads(describe_environment(whole=True).model_dump_json())
-        except Exception:
-            # Of another version, or not there: what is comparable is what all versions of Python can tell.
+        except Exception:  # of another version, or not there: then we tell what all versions of Python can
             versions: dict[str, str] = {}
             for one in metadata.distributions():
                 name = re.sub(r"[-_.]+", "-", one.metadata["Name"] or "").lower()
