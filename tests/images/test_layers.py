@@ -24,16 +24,22 @@ CHOICES = [
 every_choice = pytest.mark.parametrize("choice", CHOICES, ids=["no-connector", "one-connector", "everything"])
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """A copy of the workspace whose code and lock a test may change."""
-    copy = tmp_path / "workspace"
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace as it is now: somebody may be working on it while the tests run."""
+    copy = tmp_path_factory.mktemp("pristine") / "workspace"
     ignore = shutil.ignore_patterns("__pycache__")
     for folder in ("packages", "docs/platform"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=ignore)
     for name in ("pyproject.toml", "uv.lock", "README.md"):
         shutil.copy(ROOT / name, copy)
     return copy
+
+
+@pytest.fixture
+def workspace(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of it whose code and lock a test may change."""
+    return shutil.copytree(pristine, tmp_path / "workspace")
 
 
 def lock_again(workspace: Path) -> None:
@@ -102,10 +108,10 @@ def test_a_worker_without_connectors_has_an_empty_layer_for_them() -> None:
 
 
 @pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The layers of a worker as the working tree is."""
+def before(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layers of a worker, before anything is changed."""
     output = tmp_path_factory.mktemp("layers") / "before"
-    write_layers(ROOT, Choice("ray", ("s3",)), output)
+    write_layers(pristine, Choice("ray", ("s3",)), output)
     return output
 
 
@@ -178,9 +184,11 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path, capsys
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_release_carries_the_layers_of_both_backends_and_they_are_the_same_bytes_each_time(tmp_path: Path) -> None:
-    archives = write_release(ROOT, tmp_path / "one")
-    again = write_release(ROOT, tmp_path / "two")
+def test_a_release_carries_the_layers_of_both_backends_and_they_are_the_same_bytes_each_time(
+    pristine: Path, tmp_path: Path
+) -> None:
+    archives = write_release(pristine, tmp_path / "one")
+    again = write_release(pristine, tmp_path / "two")
     assert [path.name for path in archives] == [
         "checkmaite-image-layers-0.1.0-ray.tar.gz",
         "checkmaite-image-layers-0.1.0-ray-simple.tar.gz",
