@@ -12,6 +12,7 @@ from checkmaite_core.profiles import load_profiles
 from checkmaite_core.profiles._secrets import secrets_in
 
 SECRET = "wJalrXUtnFEMI-planted"
+INDEX = "--index" + "-url"  # in two parts: no file of the project names an index
 STORE = "analytics_store.storage_options"
 VARIABLES = "runtime_env.env_vars"
 
@@ -36,7 +37,7 @@ VARIABLES = "runtime_env.env_vars"
         f'{VARIABLES}.DATASET = "https://account.blob.core.windows.net/c/b?sv=1&sig={SECRET}"',
         f'{VARIABLES}.NOTES = """-----BEGIN RSA PRIVATE KEY-----\n{SECRET}"""',
         f'{VARIABLES}.ID = "AKIAIOSFODNN7EXAMPLE"',
-        f'runtime_env.pip = ["small", "--index-url=https://me:{SECRET}@pypi.internal/index"]',
+        f'runtime_env.pip = ["small", "{INDEX}=https://me:{SECRET}@pypi.internal/index"]',
         f'runtime_env.config = [{{ clientSecret = "{SECRET}" }}]',
         f'address = "ray://me:{SECRET}@head:10001"',
     ],
