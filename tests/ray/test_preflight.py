@@ -11,7 +11,7 @@ import pytest
 from preflight_world import an_image, started_by
 from ray_fixtures import RAY, Cluster
 
-from checkmaite_core import AnalyticsStoreConfig
+from checkmaite_core import AnalyticsStoreConfig, JobStatus
 from checkmaite_ledger.writer import LedgerWriter, open_ledger
 from checkmaite_ray import RayOptions, plugin
 from checkmaite_ray.protocol import PROTOCOL
@@ -98,9 +98,11 @@ def test_an_image_that_lacks_the_registrys_code_is_named_where_a_registry_may_co
 def test_a_ledger_of_which_each_node_has_its_own_is_found(cluster, look, private):
     node = cluster.add_node(cpus=1, resources='{"control": 1}')
     try:
+        shared, _ = look(registry=ON_BOTH)
         checks, _ = look(registry=ON_BOTH, store=private / "store")
     finally:
         cluster.kill(node)
+    assert {check.mender for check in red(shared)} == {"image"}, "of the node whose image lacks the code"
     bad = [check for check in red(checks) if check.level == "error" and check.mender != "image"]
     assert len(bad) == 1
     assert bad[0].mender == "client"
@@ -150,6 +152,17 @@ def test_a_control_plane_that_no_node_can_host_is_told(look):
     (bad,) = red(look(registry={"control_plane_resources": {"nowhere": 1}})[0])
     assert "no node has 1 nowhere" in bad.found
     assert bad.mender == "cluster"
+
+
+def test_a_client_of_the_scope_sees_the_control_plane_in_its_preflight(cluster, connect, work):
+    """For work of classes that travel with it, as those of a notebook do."""
+    backend = connect(cluster.address, version_skew="warn")
+    report = backend.preflight(work(lambda: 1), timeout=PATIENCE)
+    assert report.exit_code == 0, report.table()
+    assert report.backend == "ray"
+    sections = [check.section for check in report.checks if check.level == "ok"]
+    assert {"code", "store", "resources", "control plane"} == set(sections), report.table()
+    assert backend.submit(work(lambda: 1)).wait(60) is JobStatus.COMPLETED
 
 
 def test_no_secret_of_the_ledgers_options_is_shown(look):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -23,7 +24,7 @@ def fields_of_models(capability: Any, config: Any) -> dict[str, dict[str, str]]:
         outputs = getattr(capability.run_class, "model_fields", {}).get("outputs")
         classes["outputs"] = getattr(outputs, "annotation", None)
     return {
-        f"{role} {kind.__qualname__}": {
+        f"{role} {kind.__name__}": {
             name: _type_text(field.annotation) + ("" if field.is_required() else ", with a default")
             for name, field in kind.model_fields.items()
         }
@@ -71,5 +72,17 @@ def differences(ours: Mapping[str, Mapping[str, str]], theirs: Mapping[str, Mapp
 
 
 def _type_text(annotation: Any) -> str:
-    text = annotation.__qualname__ if isinstance(annotation, type) else repr(annotation)
+    """A type in words that are the same on both sides.
+
+    Names alone, without what they are defined in: classes of a notebook or a function, which travel by value, have
+    another qualified name where they arrive.
+    """
+    arguments, origin = [_type_text(argument) for argument in get_args(annotation)], get_origin(annotation)
+    if origin in (Union, UnionType):
+        return " | ".join(arguments)
+    if arguments:
+        return f"{getattr(origin, '__name__', origin)}[{', '.join(arguments)}]"
+    if annotation is NoneType:
+        return "None"
+    text = annotation.__name__ if isinstance(annotation, type) else repr(annotation)
     return str(text).partition(" at 0x")[0]  # an address says nothing on another machine
