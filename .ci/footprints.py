@@ -148,6 +148,11 @@ def read_table(page: str) -> dict[str, Footprint]:
     return found
 
 
+def measured_here(page: str) -> bool:
+    """Whether the baseline is of this Python's minor version: others have other modules and other wheels."""
+    return f"Python {sys.version_info.major}.{sys.version_info.minor} on Linux" in page
+
+
 def growth(baseline: Mapping[str, Footprint], now: Iterable[Footprint]) -> list[str]:
     """What has grown beyond its tolerance, for people; a figure that was not taken has not grown."""
     grown = []
@@ -188,6 +193,9 @@ def main() -> int:
     if given.write:
         PAGE.write_text(re.sub(rf"{re.escape(_HEADER)}\n(?:\|.*\n)+", lambda _: f"{table(found)}\n", page))
         return 0
+    if not measured_here(page):
+        print("The baseline is of another Python: nothing is compared.", file=sys.stderr)
+        return 1
     grown = growth(read_table(page), found)
     for line in grown:
         print(line, file=sys.stderr)

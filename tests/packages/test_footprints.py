@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from footprints import PAGE, WORKERS, Footprint, growth, name_of, read_table, table, weigh_all
+from footprints import PAGE, WORKERS, Footprint, growth, measured_here, name_of, read_table, table, weigh_all
 
 pytestmark = pytest.mark.packages
 
@@ -14,6 +14,8 @@ ONE = Footprint("checkmaite-ray", 49, 480.0, 1000, 500.0, 1.5)
 
 
 def test_no_worker_has_grown_beyond_what_the_page_says() -> None:
+    if not measured_here(PAGE.read_text()):
+        pytest.skip("NO WORKER WAS WEIGHED: the page has the figures of another Python")
     # Those of ray-simple have the same connectors on fewer packages: one of them is enough.
     workers = [choice for choice in WORKERS if choice.backend == "ray" or not choice.connectors]
     assert growth(read_table(PAGE.read_text()), weigh_all(0, workers)) == []
