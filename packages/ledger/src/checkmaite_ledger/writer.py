@@ -44,8 +44,8 @@ def latest_epoch(objects: ObjectStore, scope: str) -> Epoch | None:
 class LedgerWriter:
     """Makes changes durable until a later incarnation takes the scope over; made by :meth:`claim`.
 
-    Every call may block on the store. :meth:`append` is called by one thread at a time; :meth:`maintain` (one at a time)
-    and :meth:`submission` may run beside it.
+    Every call may block on the store. One thread at a time calls :meth:`append`; :meth:`check`, :meth:`submission` and
+    :meth:`maintain` (one at a time) may run beside it.
 
     Attributes:
         uri: Where the ledger lies.

@@ -10,8 +10,6 @@ The same commands as ``checkmaite deployment``, for places such as a worker's im
 from __future__ import annotations
 
 from checkmaite_core.deployment.comparison import (
-    Finding,
-    Level,
     SkewPolicy,
     VersionSkewWarning,
     compare_environments,
@@ -23,6 +21,7 @@ from checkmaite_core.deployment.environment import (
     describe_alike,
     describe_environment,
 )
+from checkmaite_core.deployment.finding import Finding, Level
 from checkmaite_core.deployment.needs import needed_for
 from checkmaite_core.deployment.origin import distribution_of
 from checkmaite_core.deployment.stamp import Stamp, read_stamp, write_stamp

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from checkmaite_core.deployment.comparison import Finding, Level, compare_environments
+from checkmaite_core.deployment.comparison import compare_environments
 from checkmaite_core.deployment.environment import Environment, NodeEnvironment, describe_environment
+from checkmaite_core.deployment.finding import Finding, Level
 from checkmaite_core.deployment.stamp import Stamp
 from checkmaite_core.deployment.table import findings_table
 from checkmaite_core.errors import DeploymentError

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Literal
 
 from checkmaite_core.deployment.environment import OURS, SHOULD_MATCH, Environment, normalized
+from checkmaite_core.deployment.finding import Finding, Level
 from checkmaite_core.deployment.table import findings_table
 from checkmaite_core.errors import VersionSkewError
 
 __all__ = [
-    "Finding",
-    "Level",
     "SkewPolicy",
     "VersionSkewWarning",
     "compare_environments",
@@ -30,38 +27,6 @@ _SHOWN = 3
 
 class VersionSkewWarning(UserWarning):
     """Client and worker differ; the message has the table."""
-
-
-class Level(StrEnum):
-    """How much a difference matters; the worst first."""
-
-    ERROR = "error"
-    """Jobs would fail, or worse, run something else than was meant."""
-    WARNING = "warning"
-    """It may matter."""
-    NOTE = "note"
-    """Good to know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One difference between two environments.
-
-    Attributes:
-        level: How much it matters.
-        distribution: What differs.
-        client: The client's version.
-        worker: The worker's version.
-        reason: Why it matters.
-        remedy: What to type, and where.
-    """
-
-    level: Level
-    distribution: str
-    client: str
-    worker: str
-    reason: str
-    remedy: str
 
 
 def compare_environments(client: Environment, worker: Environment, needed: Sequence[str] = ()) -> list[Finding]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from checkmaite_core.deployment.comparison import Finding
+from checkmaite_core.deployment.finding import Finding
 
 __all__ = ["findings_table"]
 
