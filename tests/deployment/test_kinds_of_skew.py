@@ -78,7 +78,9 @@ def test_one_version_of_the_capability_with_two_texts_is_caught(
     said = unit.ask("ray", client)
     assert said["error"] == "JobFailedError"
     assert "VersionSkewError" in said["message"]
-    assert "has another text there" in said["message"]
+    level, name, ours, our_text, theirs, their_text, *_ = line_of("team-capability", said["message"])
+    assert (level, name, ours, theirs) == ("error", "team-capability", "1.0.0", "1.0.0")
+    assert our_text != their_text
 
 
 def test_two_locks_are_said_and_the_job_runs(unit: Unit, client: WorkerEnvironment, tmp_path: Path) -> None:
