@@ -43,8 +43,8 @@ def workspace(pristine: Path, tmp_path: Path) -> Path:
 
 
 def lock_again(workspace: Path) -> None:
-    """Bring the copy's lock up to date with what was changed in its projects, from uv's cache."""
-    subprocess.run(["uv", "lock", "--quiet", "--offline"], cwd=workspace, check=True, capture_output=True, text=True)
+    """Bring the copy's lock up to date with what was changed in its projects; all else stays as it is locked."""
+    subprocess.run(["uv", "lock", "--quiet"], cwd=workspace, check=True, capture_output=True, text=True)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -21,9 +21,9 @@ def project(tmp_path: Path) -> Path:
     (declared,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     build_wheels(ROOT, OURS, tmp_path / "published")
     (tmp_path / "pyproject.toml").write_text(f'{declared}\n[tool.uv]\npackage = false\nfind-links = ["./published"]\n')
-    # So that it takes the versions that are in uv's cache.
+    # So that it keeps the versions that are locked here.
     (tmp_path / "uv.lock").write_text((ROOT / "uv.lock").read_text())
-    uv("lock", "--offline", folder=tmp_path)
+    uv("lock", folder=tmp_path)
     return tmp_path
 
 
