@@ -93,7 +93,9 @@ print(job.result(60).event_id, flush=True)
 """
 
 
-@pytest.mark.parametrize("forms", [("direct", "client"), ("client", "direct")], ids="-then-".join)
+@pytest.mark.parametrize(
+    "forms", [("direct", "client"), pytest.param(("client", "direct"), marks=pytest.mark.soak)], ids="-then-".join
+)
 def test_a_client_that_never_submitted_finds_a_running_job_through_another_form_of_address(
     two_nodes, connect, scope, tmp_path, until, forms
 ):

@@ -107,7 +107,13 @@ def test_the_right_token_lets_in_from_a_file_and_after_a_wrong_one(rays, connect
     assert connect("guarded", kind, address).submit(work(lambda: 1)).wait(60) is JobStatus.COMPLETED
 
 
-@pytest.mark.parametrize("token", [None, secrets.token_hex(32)], ids=["none", "another cluster's"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        pytest.param(None, id="none", marks=pytest.mark.soak),
+        pytest.param(secrets.token_hex(32), id="another cluster's"),
+    ],
+)
 @pytest.mark.parametrize(("kind", "address"), WAYS)
 def test_where_no_token_is_asked_for_one_does_no_harm(connect, show, work, kind, address, token):
     show("token" if token else "disabled", token=token)

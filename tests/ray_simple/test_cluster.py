@@ -11,7 +11,6 @@ import pytest
 import ray
 
 from checkmaite_core import (
-    ClusterAuthenticationError,
     ClusterError,
     ClusterMismatchError,
     ClusterUnreachableError,
@@ -72,15 +71,6 @@ def test_a_port_that_is_not_rays_is_told_from_a_dead_one(connect, cluster, schem
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"{scheme}127.0.0.1:{silent.getsockname()[1]}"
         assert "does not answer as Ray does" in refused(connect, ClusterUnreachableError, address)
-
-
-@pytest.mark.parametrize("which", ["address", "client_address"])
-def test_a_wrong_token_is_refused_and_so_is_none(connect, cluster, monkeypatch, which):
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "f" * 64)
-    assert "RAY_AUTH_TOKEN" in refused(connect, ClusterAuthenticationError, getattr(cluster, which))
-    monkeypatch.delenv("RAY_AUTH_TOKEN")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    assert "RAY_AUTH_MODE=token" in refused(connect, ClusterAuthenticationError, getattr(cluster, which))
 
 
 def test_the_other_kind_of_port_is_named(connect, cluster):
@@ -274,20 +264,6 @@ def test_a_ray_of_other_code_is_used_if_it_fits_and_left_running(connect, cluste
         assert not ray.is_initialized(), "reinit makes it ours"
     finally:
         ray.shutdown()
-
-
-def test_the_overlay_reaches_the_workers_code_included(connect, cluster, work, tmp_path):
-    (tmp_path / "sent_along.py").write_text("def answer():\n    return 'from the overlay'\n")
-
-    def use():
-        import sent_along
-
-        return f"{sent_along.answer()} {os.environ['FLAVOUR']}"
-
-    backend = connect(cluster.address, runtime_env={"working_dir": str(tmp_path), "env_vars": {"FLAVOUR": "vanilla"}})
-    reference = backend.submit(work(use)).result(60)
-    answers = backend.store.query(f"select answer from answers where run_uid = '{reference.run_uid}'")
-    assert answers["answer"].to_pylist() == ["from the overlay vanilla"]
 
 
 def test_an_overlay_that_cannot_be_set_up_fails_the_job_as_deployment(connect, cluster, work):
