@@ -74,6 +74,7 @@ class RayBackend(JobBackend):
         super().__init__("ray", store)
         self.version_skew = options.version_skew
         self._options = options
+        self._policy = asdict(options.policy)
         self._closed = False
         self._process = os.getpid()
         self._session = secrets.token_hex(8)
@@ -178,9 +179,10 @@ class RayBackend(JobBackend):
         self._nodes.check(submission.name, submission.resources, submission.of_which)
         payload = submission.pickle(cloudpickle.dumps)
         order = submission.order
-        bare = order.store.model_copy(update={"storage_options": {}})
+        if order.store.storage_options:
+            bare = order.store.model_copy(update={"storage_options": {}})
+            order = order.model_copy(update={"store": bare})
         demand = demand_of(submission.resources)
-        shape = f"{sorted(demand.items())} {self._overlay}"
         fields = {
             "job_id": order.job_id,
             "name": submission.name,
@@ -188,15 +190,14 @@ class RayBackend(JobBackend):
             "run_key": key,
             "client": self._client,
             "submitted_at": submission.submitted_at.timestamp(),
-            "shape": _digest(shape),
+            "shape": _digest(f"{sorted(demand.items())} {self._overlay}"),
             "demand": demand,
             "store_uri": order.store.uri,
-            "policy": asdict(self._options.policy),
+            "policy": self._policy,
             "stored": self._options.store_submissions,
             "force": submission.force,
         }
-        text = order.model_copy(update={"store": bare}).model_dump_json()
-        return fields, Blob(text, self._overlay, payload).pack()
+        return fields, Blob(order.model_dump_json(), self._overlay, payload).pack()
 
     # Talking to the registry.
 
