@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from ledger_steps import Jobs
+from watched_store import WatchedStore
 
 from checkmaite_core.errors import ConfigurationError, EpochTakenError, PayloadError, SealedError
 from checkmaite_ledger import JobLedger, LedgerSettings, LedgerWriter, latest_epoch, scopes
@@ -102,6 +103,17 @@ def test_a_group_of_many_small_submissions_does_not_make_one_huge_object(objects
     writer.append([jobs.accept(job_id) for job_id in group], {job_id: job_id.encode() * 20 for job_id in group})
     assert [writer.submission(job_id) for job_id in group] == [job_id.encode() * 20 for job_id in group]
     assert len(payloads(objects)) > 5
+
+
+def test_the_submissions_of_a_group_are_read_back_with_one_request(tmp_path: Path) -> None:
+    objects = WatchedStore(tmp_path)
+    jobs, writer = Jobs(), claim(objects)
+    group = {f"job-{number}": f"work {number}".encode() for number in range(1_000)}
+    writer.append([jobs.accept(job_id) for job_id in group], group)
+    successor = claim(objects, after=1)
+    objects.calls.clear()
+    assert {job_id: successor.submission(job_id) for job_id in group} == group
+    assert len(objects.calls) == 1
 
 
 def test_snapshots_stand_in_for_events_and_keep_unfinished_submissions(objects: LocalObjectStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,8 @@ class LedgerWriter:
         self.uri = f"{objects.uri}/{prefix.rstrip('/')}"
         self.epoch = writer.epoch
         self._settings = settings
-        self._log = log
+        # Jobs start in the order in which they came, so one object of the log is asked for again and again.
+        self._read = functools.lru_cache(maxsize=1)(log.get)
         self._writer = writer
         self._own = OwnObjects(objects, prefix, self.epoch.number)
         self._lock = threading.Lock()
@@ -163,7 +165,7 @@ class LedgerWriter:
         with self._lock:
             place = self._places.get(job_id)
         if isinstance(place, InLog):
-            return self._log.get(place.number).entries[place.index]
+            return self._read(place.number).entries[place.index]
         if place is not None:
             return self._own.get(place)
         raise PayloadError(
