@@ -1,6 +1,7 @@
 """Storage options that clients have named, in the memory of the cluster, so that a registry that is back has them.
 
-Ray itself keeps what an actor was made with there, the first client's options included. They are never in the ledger.
+Ray itself keeps what an actor was made with there, the first client's options included: in its GCS, and in the Redis
+behind that if the cluster has one. They are never in the ledger.
 """
 
 from __future__ import annotations
