@@ -10,9 +10,10 @@ import ray
 from ray.experimental import internal_kv
 
 from checkmaite_core.errors import ResourceDemandError
+from checkmaite_core.preflight.capacity import demand_of
 from checkmaite_core.resources import Resources
 
-__all__ = ["HEAD", "Nodes", "autoscaler_runs", "demand_of", "meets", "options_of", "task_options"]
+__all__ = ["HEAD", "Nodes", "autoscaler_runs", "meets", "options_of", "task_options"]
 
 HEAD = "node:__internal_head__"
 """What Ray's head node offers one of, whether or not it offers CPUs."""
@@ -25,12 +26,6 @@ def task_options(resources: Resources) -> dict[str, Any]:
     options: dict[str, Any] = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus}
     options |= {"memory": resources.memory, "resources": resources.custom or None}
     return {name: value for name, value in options.items() if value is not None}
-
-
-def demand_of(resources: Resources) -> dict[str, float]:
-    """The demand by Ray's names of resources, without what is nothing."""
-    named = {"CPU": resources.num_cpus, "GPU": resources.num_gpus, "memory": resources.memory, **resources.custom}
-    return {name: float(amount) for name, amount in named.items() if amount}
 
 
 def options_of(demand: Mapping[str, float]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from checkmaite_core.errors import (
 )
 from checkmaite_core.identity import run_keys
 from checkmaite_core.job import Job, JobOrigin, JobPage, JobStatus
+from checkmaite_core.preflight.capacity import demand_of
 from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
 from checkmaite_core.submission import Submission
 from checkmaite_core.tracking import check_filters, check_job_id
@@ -45,7 +46,7 @@ from checkmaite_ray_simple import connection
 from checkmaite_ray_simple.address import Kind
 from checkmaite_ray_simple.dispatcher import Dispatcher
 from checkmaite_ray_simple.overlay.lifetime import JobsOverlay
-from checkmaite_ray_simple.resources import Nodes, demand_of
+from checkmaite_ray_simple.resources import Nodes
 from checkmaite_ray_simple.site import RaySite
 from checkmaite_ray_simple.survey import Survey
 
