@@ -15,16 +15,12 @@ import ray
 from ray_fixtures import Cluster
 
 from checkmaite_core.errors import ClusterMismatchError, ConfigurationError
-from checkmaite_ray.overlay import (
-    OverlayKeeper,
-    package_bytes,
-    packages_of,
-    put_package,
-    require_no_overlay,
-)
+from checkmaite_ray.overlay import require_no_overlay
 from checkmaite_ray_simple import connection
+from checkmaite_ray_simple.overlay.keeping import OverlayKeeper
+from checkmaite_ray_simple.overlay.packages import fetch, put
 from checkmaite_ray_simple.overlay.reading import read_overlay
-from checkmaite_ray_simple.overlay.uploading import upload_overlay
+from checkmaite_ray_simple.overlay.uploading import packages_of, upload_overlay
 from checkmaite_ray_simple.settings import RaySimpleOptions
 
 _PIN = 8
@@ -105,7 +101,7 @@ def test_two_clients_versions_of_a_module_run_side_by_side_also_on_a_node_that_j
     forgotten = client(driver.address, {"py_modules": [module(tmp_path / "3", "VERSION = '3'")]})[0]
     # That one is kept by nobody: once it has gone, the pins of all three clients have expired, and the keeper has
     # asked for the other two again and again.
-    until(lambda: package_bytes(packages_of(forgotten)[0]) is None, "the third client's package is deleted")
+    until(lambda: fetch(packages_of(forgotten)[0]) is None, "the third client's package is deleted")
     keeper.close()
     keeper = OverlayKeeper(hold=_HOLD)  # that of a restarted registry
     assert keeper.restore([first, second]) == ()
@@ -116,21 +112,21 @@ def test_two_clients_versions_of_a_module_run_side_by_side_also_on_a_node_that_j
     assert ray.get(launcher.launch.remote(second, **late)) == ("2", {})
     assert ray.get(launcher.launch.remote(first)) == ("1", {"OURS": "1"})
     keeper.drop(first)
-    until(lambda: package_bytes(packages_of(first)[0]) is None, "a package that nothing needs is deleted")
-    assert package_bytes(packages_of(second)[0]) is not None
+    until(lambda: fetch(packages_of(first)[0]) is None, "a package that nothing needs is deleted")
+    assert fetch(packages_of(second)[0]) is not None
     keeper.close()
-    until(lambda: package_bytes(packages_of(second)[0]) is None, "the other is deleted too")
+    until(lambda: fetch(packages_of(second)[0]) is None, "the other is deleted too")
 
 
 def test_a_package_that_has_gone_is_named_and_can_be_put_back(driver: Cluster, tmp_path: Path) -> None:
     overlay = prepare_overlay({"py_modules": [module(tmp_path, "VERSION = 'back'")]})
     (uri,) = packages_of(overlay)
-    data = package_bytes(uri)
+    data = fetch(uri)
     assert data is not None
     ray.experimental.internal_kv._internal_kv_del(uri)
     keeper = OverlayKeeper()
     assert keeper.keep(overlay) == (uri,)
-    put_package(uri, data)
+    put(uri, data)
     assert ray.get(what_a_job_sees.options(runtime_env=json.loads(overlay)).remote())[0] == "back"
     keeper.close()
 

@@ -93,8 +93,9 @@ class _Monitor:
         if isinstance(self._board, tuple):
             try:
                 return _found(*self._board)
-            except ValueError:
-                return None  # it has died, and this process is about to
+            except (ValueError, ray.exceptions.RayError):
+                # It has died, and this process is about to; or the GCS does not answer at the moment.
+                return None
         return self._board
 
 

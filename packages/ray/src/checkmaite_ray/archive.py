@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from checkmaite_core.errors import ObjectExistsError
 from checkmaite_ledger import prefix_of
-from checkmaite_ray.overlay import package_bytes, put_package
+from checkmaite_ray_simple.overlay import packages
 
 if TYPE_CHECKING:
     from checkmaite_storage import ObjectStore
@@ -39,7 +39,7 @@ class PackageArchive:
         """Keep a package that the cluster has."""
         if uri in self._saved:
             return
-        data = package_bytes(uri)
+        data = packages.fetch(uri)
         if data is not None:
             with contextlib.suppress(ObjectExistsError):  # its name is its content
                 self._objects.put_if_absent(self._own + _name(uri), data)
@@ -50,7 +50,7 @@ class PackageArchive:
         key = next((one.key for one in self._objects.list(self._all) if one.key.endswith(f"/{_name(uri)}")), None)
         if key is None:
             return False
-        put_package(uri, self._objects.get(key))
+        packages.put(uri, self._objects.get(key))
         return True
 
     def remove(self, uri: str) -> None:

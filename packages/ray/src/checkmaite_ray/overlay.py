@@ -13,12 +13,8 @@ from typing import Any
 import ray
 
 from checkmaite_core.errors import ClusterMismatchError
-from checkmaite_ray_simple.overlay.keeping import OverlayKeeper
-from checkmaite_ray_simple.overlay.packages import fetch as package_bytes
-from checkmaite_ray_simple.overlay.packages import put as put_package
-from checkmaite_ray_simple.overlay.uploading import packages_of
 
-__all__ = ["OverlayKeeper", "package_bytes", "packages_of", "put_package", "require_no_overlay"]
+__all__ = ["require_no_overlay"]
 
 
 def require_no_overlay() -> None:

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from checkmaite_core.errors import CheckmaiteError
 from checkmaite_ray.archive import PackageArchive
-from checkmaite_ray.overlay import OverlayKeeper, packages_of
+from checkmaite_ray_simple.overlay.keeping import OverlayKeeper
+from checkmaite_ray_simple.overlay.uploading import packages_of
 
 __all__ = ["Overlays"]
 

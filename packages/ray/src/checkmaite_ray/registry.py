@@ -202,14 +202,11 @@ class Registry:
         )
 
     async def _start(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            identity = await loop.run_in_executor(None, cluster_identity)
+            identity = await asyncio.to_thread(cluster_identity)
             who = {**identity.as_json(), "registry": self._incarnation, "pid": os.getpid(), "at": time.time()}
-            objects = await loop.run_in_executor(
-                None, open_ledger, self._ledger_config.uri, self._ledger_config.storage_options
-            )
-            ledger, same = await loop.run_in_executor(None, claim, objects, self._scope, who, self._takeover)
+            objects = await asyncio.to_thread(open_ledger, self._ledger_config.uri, self._ledger_config.storage_options)
+            ledger, same = await asyncio.to_thread(claim, objects, self._scope, who, self._takeover)
             archive = PackageArchive(objects, self._scope, ledger.epoch.number)
         except Exception as error:  # the ledger cannot be read or claimed: said to clients, and tried again
             self._problem = error if isinstance(error, CheckmaiteError) else self._failed(error)
