@@ -69,6 +69,14 @@ def test_the_controller_with_less_to_do_is_given_the_next_job() -> None:
     assert [launch.slot for launch in run(directory, request(), request())] == ["c1", "c1"]
 
 
+def test_few_jobs_are_kept_together_and_many_are_spread() -> None:
+    directory = Directory(Limits(spread_after=3))
+    directory.controller_up("c0", "x", [], now=1.0)
+    directory.controller_up("c1", "y", [], now=1.0)
+    out = run(directory, *(request(str(n)) for n in range(10)))
+    assert [launch.slot for launch in out] == [*["c0"] * 3, *["c1"] * 3, *["c0"] * 3, "c1"]
+
+
 def test_a_job_that_is_started_again_goes_ahead_of_those_that_never_were(directory: Directory) -> None:
     run(directory, *(request(name) for name in "abcd"))
     directory.attempt_ended("b", 1, crash(), now=3.0)

@@ -50,11 +50,13 @@ class Limits:
         queued: Jobs that may wait and run at a time; more are refused.
         window: Jobs of one shape that are with controllers at a time.
         retry_after: Seconds after which a refused client should come back.
+        spread_after: Jobs that one controller is given before the next gets any; 1 spreads them evenly.
     """
 
     queued: int = 100_000
     window: int = 64
     retry_after: float = 1.0
+    spread_after: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,13 +188,13 @@ class Directory:
         self._index.settling.clear()
         for job_id in waiting:
             record = self.jobs[job_id]
-            slot = self._least_loaded()
+            slot = self._next_slot()
             self._index.handed.setdefault(slot, {})[job_id] = None
             failure = FailureRecord.model_validate_json(record.failure) if record.failure else None
             actions.append(Settle(job_id, slot, failure or endings.cancelled(record.attempt)))
         changes: list[Change] = []
         while (queued := self._index.queues.next()) is not None:
-            record, slot = self.jobs[queued], self._least_loaded()
+            record, slot = self.jobs[queued], self._next_slot()
             started = Started(queued, now, record.attempt + 1, slot, self._up[slot], record.retry)
             changes.append(self._change(started))
             actions.append(Launch(queued, started.attempt, slot))
@@ -361,9 +361,9 @@ class Directory:
         out = stage_of(record) is Stage.OUT and self._up.get(record.slot) == record.incarnation
         return [Cancel(record.job_id, record.attempt, record.slot)] if out else []
 
-    def _least_loaded(self) -> str:
-        out, handed = self._index.out, self._index.handed
-        return min(self._up, key=lambda slot: (len(out.get(slot, ())) + len(handed.get(slot, ())), slot))
+    def _next_slot(self) -> str:
+        out, handed, step = self._index.out, self._index.handed, self._limits.spread_after
+        return min(self._up, key=lambda slot: ((len(out.get(slot, ())) + len(handed.get(slot, ()))) // step, slot))
 
     def _take_back_settlements(self, slot: str) -> None:
         self._index.settling.update(self._index.handed.pop(slot, {}))

@@ -37,6 +37,7 @@ from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
 from checkmaite_core.submission import Submission
 from checkmaite_core.tracking import check_filters, check_job_id
 from checkmaite_ray import joining
+from checkmaite_ray.attention import Attention
 from checkmaite_ray.overlay import require_no_overlay
 from checkmaite_ray.protocol import Blob, raise_problem
 from checkmaite_ray.settings import LedgerConfig, RayOptions
@@ -56,6 +57,8 @@ _LOOK = 1.0
 """Seconds between two looks at whether this process still has its Ray."""
 _WATCH_AGAIN = 0.5
 """Seconds after which a call to a registry that is being restarted is made again."""
+_REST = 0.02
+"""Seconds after news before the registry is asked for more, while nobody waits for any: they come together then."""
 _SHOWN = 10
 """Jobs named when they end with a local Ray."""
 
@@ -81,7 +84,8 @@ class RayBackend(JobBackend):
         self._session = secrets.token_hex(8)
         self._client = f"{getpass.getuser()}@{socket.gethostname()}"
         self._nodes = Nodes(options.node_maxima)
-        self._handles = Handles(self._cancel, self._why_broken)
+        self._attention = Attention(self._on_attention)
+        self._handles = Handles(self._cancel, self._why_broken, self._attention)
         self._broken: CheckmaiteError | None = None
         self._unheeded: list[tuple[str, str]] = []
         ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
@@ -101,6 +105,7 @@ class RayBackend(JobBackend):
             self._join()
             undo.pop_all()
         self._heard = 0
+        self._resting = False
         self._dispatcher = Dispatcher("checkmaite-ray", self._has_ray, self._on_error)
         self._dispatcher.call(self._watch)
         self._dispatcher.call_later(_LOOK, self._look)
@@ -265,7 +270,19 @@ class RayBackend(JobBackend):
                 self._unheeded.append((rest[0], rest[1]))
             elif kind == "sealed":
                 self._broken = self._sealed()
-        self._watch()
+        if self._attention:
+            self._watch()
+        else:
+            self._resting = True
+            self._dispatcher.call_later(_REST, self._rested)
+
+    def _on_attention(self) -> None:
+        self._dispatcher.call(self._rested)
+
+    def _rested(self) -> None:
+        if self._resting:
+            self._resting = False
+            self._watch()
 
     def _on_silence(self, error: BaseException | None) -> None:
         """The registry did not answer: it has gone for good, or the cluster is about to."""

@@ -1,4 +1,4 @@
-"""Group commit: whatever is decided while an append runs goes into the next one. No timer, no Ray."""
+"""Group commit: whatever is decided while an append runs goes into the next one. No Ray."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from checkmaite_ledger.directory import Action, Change, Decision
 
 __all__ = ["Committer"]
-
-_LAZY = 1.0
-"""Seconds that events which nobody waits for may wait for others to be written along with."""
 
 
 @dataclass(eq=False)
@@ -50,19 +47,19 @@ class Committer:
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._batch = self._new_batch()
-        self._lazy: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
         self._task = self._loop.create_task(self._run())
 
     def add(
-        self, decision: Decision, submissions: Mapping[str, bytes] | None = None, *, lazy: bool = False
+        self, decision: Decision, submissions: Mapping[str, bytes] | None = None, *, within: float = 0.0
     ) -> asyncio.Future[None]:
         """Have a decision committed.
 
         Args:
             decision: May be empty: then its end says that everything before it is durable.
             submissions: What the jobs accepted by it need to be started.
-            lazy: It may wait until something else is committed, for a second at most.
+            within: Seconds that it may wait, so that it is written along with something else.
 
         Returns:
             Done once it is durable and published; raises what the append raised. Shared: never cancel it.
@@ -75,15 +72,25 @@ class Committer:
         batch.changes += decision.changes
         batch.actions += decision.actions
         batch.submissions.update(submissions or {})
-        if not lazy:
+        if within <= 0:
             self._wake.set()
-        elif self._lazy is None:
-            self._lazy = self._loop.call_later(_LAZY, self._wake.set)
+        elif self._timer is None or self._loop.time() + within < self._timer.when():
+            self._call_off()
+            self._timer = self._loop.call_later(within, self._wake.set)
         return batch.done
+
+    def hurry(self) -> None:
+        """What was to wait is to be committed now."""
+        self._wake.set()
 
     def stop(self) -> None:
         """Commit nothing more."""
         self._task.cancel()
+
+    def _call_off(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _new_batch(self) -> _Batch:
         done: asyncio.Future[None] = self._loop.create_future()
@@ -94,9 +101,7 @@ class Committer:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self._lazy is not None:
-                self._lazy.cancel()
-                self._lazy = None
+            self._call_off()
             batch, self._batch = self._batch, self._new_batch()
             try:
                 if batch.changes:

@@ -147,6 +147,8 @@ class Registry:
 
     async def watch(self, session: str, heard: int) -> dict[str, Any]:
         """Wait for news of a client's jobs."""
+        if self._reign is not None:
+            self._reign.hurry(session)
         answer = await self._sessions.watch(session, heard)
         if self._problem is not None and self._reign is None:
             return {**answer, "problem": problem(self._why())}

@@ -39,6 +39,11 @@ from checkmaite_ray.upkeep import Upkeep
 
 __all__ = ["Reign"]
 
+_INFORMATIVE = 1.0
+"""Seconds that an event which nobody ever waits for may wait, to be written along with others."""
+_UNHURRIED = 0.02
+"""Seconds that the end of a job may wait while no client waits for it, as they are busy submitting more."""
+
 
 class Reign:
     """What a registry does from the claim of an epoch until it loses it, or the ledger fails. On one event loop.
@@ -72,8 +77,11 @@ class Reign:
         self._on_end = on_end
         self._appending = ThreadPoolExecutor(1, "ledger-append")
         self._reading = ThreadPoolExecutor(4, "ledger-read")
-        self.directory = Directory(Limits(settings.max_unfinished, settings.window, settings.retry_after_seconds))
+        self.directory = Directory(
+            Limits(settings.max_unfinished, settings.window, settings.retry_after_seconds, settings.spread_after)
+        )
         self.published: dict[str, JobRecord] = {}
+        self._held_back: set[str] = set()
         self._overlays = Overlays(archive, self._on_overlay_problem)
         self._submissions = Submissions(ledger.submission, self._reading)
         self._upkeep = Upkeep(self, settings)
@@ -184,8 +192,13 @@ class Reign:
 
     # What is durable.
 
-    def _commit(self, decision: Decision, *, lazy: bool = False) -> asyncio.Future[None]:
-        return self._committer.add(decision, lazy=lazy)
+    def _commit(self, decision: Decision, *, within: float = 0.0) -> asyncio.Future[None]:
+        return self._committer.add(decision, within=within)
+
+    def hurry(self, session: str) -> None:
+        """A client waits from now on: what it is to hear is not held back any more."""
+        if self._sessions.follows(session, self._held_back):
+            self._committer.hurry()
 
     def _publish(self, changes: Sequence[Change], number: int) -> None:
         self.number = number
@@ -197,6 +210,7 @@ class Reign:
                 self._upkeep.ended(record, self._submissions.at_hand(record.job_id))
                 self._submissions.drop(record.job_id)
                 self._overlays.done(record.shape)
+            self._held_back.discard(record.job_id)
             if isinstance(event, Ended | AttemptFailed) and record.attempt:
                 self.roster.forget(record.slot, record.incarnation, record.job_id, record.attempt)
             if before is None or before.status is not record.status:
@@ -260,24 +274,31 @@ class Reign:
                     None if cause is None else Cause(cause),
                     begun,
                 )
-                self._commit(self.directory.attempt_ended(job_id, attempt, end, now=time.time()))
+                self._on_end_of(job_id, self.directory.attempt_ended(job_id, attempt, end, now=time.time()))
                 ended = True
             elif kind == "settled":
-                self._commit(self.directory.settled(job_id, rest[0], now=time.time()))
+                self._on_end_of(job_id, self.directory.settled(job_id, rest[0], now=time.time()))
                 ended = True
             elif kind == "began":
                 attempt, at, place = rest
                 decision = self.directory.began(job_id, attempt, at=at or time.time(), place=place)
-                self._commit(decision, lazy=True)
+                self._commit(decision, within=_INFORMATIVE)
                 for change in decision.changes:  # it is informative: nobody need wait until it is durable
                     self.published[job_id] = change.record
                     self._sessions.tell(job_id, ("view", *wire_view(change.record)))
             elif kind == "progress":
                 self._sessions.tell(job_id, ("progress", job_id, rest[1]))
-        done = self._commit(Decision(), lazy=not ended)
-        if ended:
-            self._dispatch()
-        return done if ended else _nothing_to_wait_for()
+        if not ended:
+            return _nothing_to_wait_for()
+        done = self._commit(Decision(), within=_UNHURRIED)
+        self._dispatch()
+        return done
+
+    def _on_end_of(self, job_id: str, decision: Decision) -> None:
+        hurried = bool(decision.actions) or self._sessions.awaited(job_id)
+        if decision.changes and not hurried:
+            self._held_back.add(job_id)
+        self._commit(decision, within=0.0 if hurried else _UNHURRIED)
 
     # What is to be done.
 

@@ -71,6 +71,15 @@ class Sessions:
             session.told.append((session.number, message))
             session.arrived.set()
 
+    def awaited(self, job_id: str) -> bool:
+        """Whether a client waits here for news of this job."""
+        return any(self._sessions[session_id].parked for session_id in self._followers.get(job_id, ()))
+
+    def follows(self, session_id: str, job_ids: Iterable[str]) -> bool:
+        """Whether a client is to be told of any of these jobs."""
+        session = self._sessions.get(session_id)
+        return session is not None and any(job_id in session.follows for job_id in job_ids)
+
     def followed_jobs(self) -> list[str]:
         """Jobs that somebody follows."""
         return list(self._followers)

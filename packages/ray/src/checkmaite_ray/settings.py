@@ -39,6 +39,9 @@ class RegistrySettings(BaseModel):
 
     Attributes:
         controllers: How many controllers own the running tasks.
+        spread_after: Jobs that one controller is given before the next gets any. Ray gives each controller worker
+            processes of its own, so few jobs are better kept together; 1 spreads them evenly, and the death of a
+            controller then has the fewest jobs run again.
         window: How many jobs that ask for the same are handed to controllers at a time, at least; twice as many as
             the cluster has CPUs, if that is more. The others wait in the registry, where one costs a record.
         max_unfinished: How many jobs may wait and run; further ones are refused with ``BackpressureError``.
@@ -54,6 +57,7 @@ class RegistrySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     controllers: Annotated[int, Field(ge=1, le=16)] = 2
+    spread_after: Annotated[int, Field(ge=1)] = 64
     window: Annotated[int, Field(ge=1)] = 64
     max_unfinished: Annotated[int, Field(ge=1)] = 100_000
     retry_after_seconds: _Seconds = 1.0

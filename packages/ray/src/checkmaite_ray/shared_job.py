@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from checkmaite_core.job import JobOrigin, JobStatus, Progress
+from checkmaite_core.job import Job, JobOrigin, JobStatus, Progress
 from checkmaite_core.outcome import Outcome
 from checkmaite_core.tracking import LONGEST_BLOCK, TrackedJob, check_timeout
+from checkmaite_ray.attention import Attention
 
 if TYPE_CHECKING:
     from checkmaite_core.errors import CheckmaiteError
@@ -29,6 +30,7 @@ class SharedJob(TrackedJob):
         origin: How the submission that returned it came by the job.
         cancel: Asks the registry to stop it, and returns what that says.
         broken: Why nothing will be heard of it any more; None while that is not so.
+        attention: Is told who waits for it.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class SharedJob(TrackedJob):
         origin: JobOrigin,
         cancel: Callable[[str], bool],
         broken: Callable[[], CheckmaiteError | None],
+        attention: Attention,
     ) -> None:
         super().__init__(job_id, name, created_at, lambda _: None)
         self.origin = origin
         self._ask = cancel
         self._broken = broken
+        self._attention = attention
 
     def cancel(self) -> bool:
         if self.view().status.is_terminal:
@@ -58,15 +62,24 @@ class SharedJob(TrackedJob):
             ClusterError: The connection to the cluster has gone; the job may go on.
         """
         check_timeout(timeout)
+        if self.view().status.is_terminal:
+            return self.view().status
         end = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = LONGEST_BLOCK if end is None else min(LONGEST_BLOCK, end - time.monotonic())
-            status = super().wait(left if timeout is None or left > 0 else 0)
-            if status.is_terminal or (end is not None and time.monotonic() >= end):
-                return status
-            error = self._broken()
-            if error is not None:
-                raise error
+        with self._attention.paid():
+            while True:
+                left = LONGEST_BLOCK if end is None else min(LONGEST_BLOCK, end - time.monotonic())
+                status = super().wait(left if timeout is None or left > 0 else 0)
+                if status.is_terminal or (end is not None and time.monotonic() >= end):
+                    return status
+                error = self._broken()
+                if error is not None:
+                    raise error
+
+    def add_done_callback(self, callback: Callable[[Job], None]) -> None:
+        if not self.view().status.is_terminal:
+            self._attention.begin()
+            super().add_done_callback(self._attention.end)
+        super().add_done_callback(callback)
 
     def hear(self, view: tuple[Any, ...]) -> None:
         """What the registry says of it: status, began, ended (POSIX seconds), outcome (JSON)."""
@@ -91,11 +104,15 @@ class Handles:
     Args:
         cancel: As for :class:`SharedJob`.
         broken: As for :class:`SharedJob`.
+        attention: As for :class:`SharedJob`.
     """
 
-    def __init__(self, cancel: Callable[[str], bool], broken: Callable[[], CheckmaiteError | None]) -> None:
+    def __init__(
+        self, cancel: Callable[[str], bool], broken: Callable[[], CheckmaiteError | None], attention: Attention
+    ) -> None:
         self._cancel = cancel
         self._broken = broken
+        self._attention = attention
         self._lock = threading.RLock()
         self._jobs: dict[str, list[SharedJob]] = {}
         self._calls = 0
@@ -131,7 +148,7 @@ class Handles:
     def made(self, job_id: str, what: dict[str, Any], origin: JobOrigin) -> SharedJob:
         """A new handle, of what the registry has answered."""
         created = datetime.fromtimestamp(what["submitted_at"], UTC)
-        job = SharedJob(job_id, what["name"], created, origin, self._cancel, self._broken)
+        job = SharedJob(job_id, what["name"], created, origin, self._cancel, self._broken, self._attention)
         if what["waits"]:
             job.mark_pending(what["waits"])
         job.hear(tuple(what["view"][1:]))
