@@ -52,7 +52,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def backend(folder: Path) -> Iterator[JobBackend]:
     store = {"backend": "parquet", "uri": str(folder / "store")}
-    # Without folds, which would come now and then, and also beside bare tasks: bench_analytics_store has what they cost.
+    # Without folds, which come now and then, and beside bare tasks as well; bench_analytics_store has what they cost.
     options = {"address": "local", "idempotency_scope": SCOPE, "registry": {"maintain_after": 0}}
     with configure_job_backend("ray", analytics_store=store, **options) as backend:
         # So that every worker has its imports and its store open.

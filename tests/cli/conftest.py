@@ -89,6 +89,19 @@ class Running:
         ).stdout
         return {int(pid): name for pid, name in (line.split(maxsplit=1) for line in listing.splitlines())}
 
+    def offspring(self, title: str) -> list[int]:
+        """Process ids of its children, their children and so on, of those whose command line begins so."""
+        listing = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+        rows = [line.split(maxsplit=2) for line in listing.splitlines()]
+        parents = {int(pid): int(parent) for pid, parent, _ in rows}
+
+        def is_ours(pid: int) -> bool:
+            while pid in parents and pid != self.process.pid:
+                pid = parents[pid]
+            return pid == self.process.pid
+
+        return [int(pid) for pid, _, arguments in rows if arguments.startswith(title) and is_ours(int(pid))]
+
     def press_ctrl_c(self) -> None:
         """Ctrl-C as the kernel does it on a terminal, for the whole group; a plain signal where there is none."""
         if self._terminal:

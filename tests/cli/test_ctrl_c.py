@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +87,29 @@ def test_a_second_one_leaves_at_once_also_without_a_terminal(
     assert re.search(r"Interrupted\. (None|\d+) of (the )?37 jobs", demo.screen)
     assert "run it again:  checkmaite demo --store here\n" in demo.screen
     assert "\x1b" not in demo.screen
+
+
+def test_jobs_that_another_demo_has_submitted_go_on(start: Callable[..., Any], run: Run, tmp_path: Path) -> None:
+    first = start("demo", folder=tmp_path)
+    stopped: set[int] = set()
+
+    def all_workers_are_stopped() -> bool:
+        for pid in first.offspring("ray::run_job"):
+            os.kill(pid, signal.SIGSTOP)
+            stopped.add(pid)
+        return len(stopped) == os.cpu_count()
+
+    first.wait_until(all_workers_are_stopped, "a job on every CPU")
+    second = start("demo", folder=tmp_path)
+    second.wait_for(r"\d/37")
+    second.press_ctrl_c()
+    assert second.finish() == 130, second.screen
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    assert "Stopping: 0 running and 0 pending jobs are being cancelled." in second.screen
+    assert re.search(r"Interrupted\. .* are left to the process that submitted them\.", second.screen)
+    assert first.finish() == 0, first.screen
+    assert stored(run, tmp_path) == 37
 
 
 @pytest.mark.soak

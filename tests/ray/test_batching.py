@@ -85,14 +85,14 @@ def test_a_job_is_awaited_while_a_client_that_follows_it_waits() -> None:
     async def story() -> None:
         sessions = Sessions()
         sessions.follow("client", ["job"], introduced=True)
-        assert not sessions.awaited("job"), "the client is busy with something else"
+        assert not sessions.is_awaited("job"), "the client is busy with something else"
         watch = asyncio.ensure_future(sessions.watch("client", 0))
         await asyncio.sleep(0)
-        assert sessions.awaited("job")
-        assert not sessions.awaited("another")
+        assert sessions.is_awaited("job")
+        assert not sessions.is_awaited("another")
         sessions.tell("job", "news")
         assert (await watch)["messages"] == ["news"]
-        assert not sessions.awaited("job"), "it has been answered, and has not asked again"
+        assert not sessions.is_awaited("job"), "it has been answered, and has not asked again"
 
     asyncio.run(asyncio.wait_for(story(), 30))
 

@@ -25,7 +25,11 @@ from checkmaite_ray_simple.settings import RaySimpleOptions
 
 __all__ = ["Connection", "acquire", "release"]
 
-_CLIENT_SERVER_CRASHED = ("Starting Ray client server failed", "ZombieProcess")
+_CLIENT_SERVER_CRASHED = (
+    "Starting Ray client server failed",
+    "ZombieProcess",
+    "Attempted to reconnect a session that has already been cleaned up",
+)
 """What Ray says when its server for one client has crashed at its start: it forks while its gRPC threads run. Seen in
 2 of 9 connections to new heads of Ray 2.60, in 0 of 20 where the head had GRPC_ENABLE_FORK_SUPPORT=0."""
 _TRIES = 3

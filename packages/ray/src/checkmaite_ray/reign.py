@@ -295,7 +295,7 @@ class Reign:
         return done
 
     def _on_end_of(self, job_id: str, decision: Decision) -> None:
-        hurried = bool(decision.actions) or self._sessions.awaited(job_id)
+        hurried = bool(decision.actions) or self._sessions.is_awaited(job_id)
         if decision.changes and not hurried:
             self._held_back.add(job_id)
         self._commit(decision, within=0.0 if hurried else _UNHURRIED)

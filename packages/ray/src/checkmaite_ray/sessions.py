@@ -71,7 +71,7 @@ class Sessions:
             session.told.append((session.number, message))
             session.arrived.set()
 
-    def awaited(self, job_id: str) -> bool:
+    def is_awaited(self, job_id: str) -> bool:
         """Whether a client waits here for news of this job."""
         return any(self._sessions[session_id].parked for session_id in self._followers.get(job_id, ()))
 

@@ -153,37 +153,46 @@ class _Demo:
             )
 
     def _stop(self, backend: JobBackend, ctrl_c: CtrlC) -> int:
-        """End what has not ended, and say what is there."""
+        """End what has not ended and was submitted here, and say what is there."""
         console = make_console(stderr=True)
-        now = census(self._jobs)
+        mine = self._mine()
+        now = census(mine)
         console.print(
             f"\nStopping: {len(now.running)} running and {now.pending} pending jobs are being cancelled. "
             "Ctrl-C again leaves at once."
         )
-        for job in self._jobs:
+        for job in mine:
             job.cancel()
         deadline = time.monotonic() + _CANCEL_SECONDS
-        for job in self._jobs:
+        for job in mine:
             if not job.wait(max(0.0, deadline - time.monotonic())).is_terminal:
                 ctrl_c.leave()
-        backend.shutdown()
+        backend.shutdown(wait=False)
         console.print(Text(self._last_words()), soft_wrap=True)
         return INTERRUPTED
+
+    def _mine(self) -> list[Job]:
+        """Those that this process has submitted, or that had completed before: not what it shares with another."""
+        return [job for job in self._jobs if job.origin is not JobOrigin.ADOPTED]
 
     def _last_words(self) -> str:
         """What there is after Ctrl-C. Called in the signal handler, too."""
         if not self._jobs:
             return "Interrupted before any job was submitted; nothing was stored."
         now, total = census(self._jobs), len(self._jobs)
+        mine = census(self._mine())
+        taken_up = total - now.finished - len(mine.running) - mine.pending
         command, options = self._command, shlex.join(sys.argv[1:])
         if now.completed:
             words = f"Interrupted. {now.completed} of {total} jobs completed; their results are in the store."
-            others = f"The other {total - now.completed}"
         else:
-            words, others = f"Interrupted. None of the {total} jobs had completed.", "They"
-        if now.running or now.pending:
+            words = f"Interrupted. None of the {total} jobs had completed."
+        others = f"The other {total - now.completed - taken_up}" if now.completed or taken_up else "They"
+        if taken_up:
+            words += f" {taken_up} are left to the process that submitted them."
+        if mine.running or mine.pending:
             words += f" {others} end with this process."
-        elif now.stopped:
+        elif mine.stopped:
             words += f" {others} ended without results."
         if now.completed:
             words += f"\n  see them:      {command} runs --store {self._location}"
