@@ -102,6 +102,7 @@ def test_beside_a_thousand_that_wait(benchmark: Any, backend: JobBackend) -> Non
     memory = control_plane()["registry"]
     ray.get([registry.follow.remote(f"waits-{number}", []) for number in range(WAITING)])
     parked = [registry.watch.remote(f"waits-{number}", 0) for number in range(WAITING)]
+    ray.get(registry.about.remote())  # it comes after them: all of them are parked
     after, _ = one_after_the_other(backend, 50)
     grown = control_plane()["registry"] - memory
     benchmark.pedantic(lambda: backend.submit(NoOp(), force=True).result(60), rounds=10)

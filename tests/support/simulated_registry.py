@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from simulated_parts import Controller, Log, Process, Time
@@ -48,7 +49,7 @@ class Registry(Process):
         self.epoch = 0
         self.reigns = False
         self.published: dict[str, JobRecord] = {}
-        self.directory = Directory(_LIMITS)
+        self.directory = Directory(replace(_LIMITS, spread_after=time.chance.choice((1, 2))))
         self._next = 0
         self._batch: list[tuple[Decision, Callable[[], None] | None]] = []
         self._appending = False
