@@ -17,6 +17,7 @@ from ray import cloudpickle
 from ray_faults import Traces, answers_of, controllers_of, end_scope, pid_of, registry_of
 
 from checkmaite_core import JobOrigin, JobStatus
+from checkmaite_ray import joining
 from checkmaite_ray.controller import Controller
 from checkmaite_ray.protocol import NAMESPACE
 
@@ -66,6 +67,26 @@ def test_a_job_that_was_accepted_without_an_answer_is_accepted_once(backend, sco
     assert [one.job_id for one in backend.jobs()] == [job.job_id]
     assert len(traces.executions) == 1
     assert answers_of(backend.store, job.job_id) == 1
+
+
+def test_a_job_whose_answer_is_read_when_its_registry_has_died_and_been_followed_is_still_told_of(
+    backend, scope, tmp_path, until, monkeypatch
+):
+    held = Traces(tmp_path / "job", "job")
+    answer = joining.answer
+
+    def read_late(*arguments):
+        given = answer(*arguments)
+        os.kill(pid_of(registry_of(scope)), signal.SIGKILL)
+        until(lambda: backend._handles._followed, "the next registry is told of the handles that there are")
+        return given
+
+    with monkeypatch.context() as patch:
+        patch.setattr(joining, "answer", read_late)
+        job = backend.submit(held.work)
+    held.let_go()
+    assert job.wait(60) is JobStatus.COMPLETED
+    assert len(held.executions) == 1
 
 
 @pytest.mark.parametrize(("deaths", "limit"), [(1, 60.0), pytest.param(5, RECOVERY, marks=pytest.mark.soak)])

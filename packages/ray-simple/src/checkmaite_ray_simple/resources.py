@@ -10,15 +10,13 @@ import ray
 from ray.experimental import internal_kv
 
 from checkmaite_core.errors import ResourceDemandError
-from checkmaite_core.preflight.capacity import demand_of
+from checkmaite_core.preflight.capacity import amounts_text, demand_of, fits
 from checkmaite_core.resources import Resources
 
-__all__ = ["HEAD", "Nodes", "autoscaler_runs", "meets", "options_of", "task_options"]
+__all__ = ["HEAD", "Nodes", "autoscaler_runs", "options_of", "task_options"]
 
 HEAD = "node:__internal_head__"
 """What Ray's head node offers one of, whether or not it offers CPUs."""
-
-_GIB = 2**30
 
 
 def task_options(resources: Resources) -> dict[str, Any]:
@@ -67,17 +65,17 @@ class Nodes:
         if key in self._met:
             return None
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        if any(meets(node, demand) for node in nodes):
+        if any(fits(node, demand) for node in nodes):
             self._met.add(key)
             return None
         have = _listed(nodes)
-        if any(meets(kind, demand) for kind in self._maxima):
-            return f"no node has {_text(demand)}; waiting for one to be added (the nodes have: {have})"
+        if any(fits(kind, demand) for kind in self._maxima):
+            return f"no node has {amounts_text(demand)}; waiting for one to be added (the nodes have: {have})"
         if not self._maxima and autoscaler_runs():
-            return f"no node has {_text(demand)}; waiting for the autoscaler to add one (the nodes have: {have})"
+            return f"no node has {amounts_text(demand)}; waiting for the autoscaler to add one (the nodes have: {have})"
         may_have = f" Those that may be added have (node_maxima): {_listed(self._maxima)}." if self._maxima else ""
         raise ResourceDemandError(
-            f"{of_which}job {name!r} asks for {_text(demand)} on one node, which none can give. "
+            f"{of_which}job {name!r} asks for {amounts_text(demand)} on one node, which none can give. "
             f"The nodes have: {have}.{may_have}",
             hint="Ask for less with resources={...}, or add a node that has it"
             + (", and name all that it has in node_maxima, memory (bytes) too." if self._maxima else "."),
@@ -97,19 +95,5 @@ def autoscaler_runs() -> bool:
     return any(kind != f"node_{node}" for node, kind in types.items())
 
 
-def meets(node: Mapping[str, float], demand: Mapping[str, float]) -> bool:
-    """Whether a node that has so much in all can meet a demand; what it does not name, it does not have."""
-    return all(node.get(name, 0.0) >= amount for name, amount in demand.items())
-
-
 def _listed(nodes: Sequence[Mapping[str, float]]) -> str:
-    return "; ".join(_text(node) for node in nodes) or "there are none"
-
-
-def _text(amounts: Mapping[str, float]) -> str:
-    """Such as ``4 CPU, 7.5 GiB memory``; Ray's own bookkeeping left out."""
-    own = ("object_store_memory", "node:")
-    shown = {name: f"{amount:g} {name}" for name, amount in amounts.items() if not name.startswith(own)}
-    if "memory" in shown:
-        shown["memory"] = f"{amounts['memory'] / _GIB:.3g} GiB memory"
-    return ", ".join(shown[name] for name in sorted(shown)) or "nothing"
+    return "; ".join(amounts_text(node) for node in nodes) or "there are none"

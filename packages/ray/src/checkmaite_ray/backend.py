@@ -85,7 +85,7 @@ class RayBackend(JobBackend):
         self._client = f"{getpass.getuser()}@{socket.gethostname()}"
         self._nodes = Nodes(options.node_maxima)
         self._attention = Attention(self._on_attention)
-        self._handles = Handles(self._cancel, self._why_broken, self._attention)
+        self._handles = Handles(self._cancel, self._why_broken, self._attention, self._on_missed)
         self._broken: CheckmaiteError | None = None
         self._unheeded: list[tuple[str, str]] = []
         ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
@@ -313,9 +313,21 @@ class RayBackend(JobBackend):
             self._dispatcher.call_later(_WATCH_AGAIN, self._watch)
             return
         self._broken = None
-        for job_id, what in answer["jobs"].items():
-            self._handles.hear(job_id, tuple(what["view"][1:]))
+        self._hear_all(answer)
         self._watch()
+
+    def _on_missed(self) -> None:
+        self._dispatcher.call(self._follow_those_too)
+
+    def _follow_those_too(self) -> None:
+        # Should that registry have gone as well, the call that watches finds out, and all are named to the next one.
+        jobs = [job.job_id for job in self._handles.unfinished()]
+        asked = self._registry.follow.remote(self._session, jobs, True)
+        self._then(asked, lambda answer, _: self._hear_all(answer or {}))
+
+    def _hear_all(self, answer: dict[str, Any]) -> None:
+        for job_id, what in answer.get("jobs", {}).items():
+            self._handles.hear(job_id, tuple(what["view"][1:]))
 
     def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
         if not self._closed:

@@ -11,13 +11,14 @@ import ray
 
 from checkmaite_core.errors import CheckmaiteError
 from checkmaite_core.naming import new_probe_token
+from checkmaite_core.preflight.capacity import fits
 from checkmaite_core.preflight.checks import Check, CheckLevel, Mender
 from checkmaite_core.preflight.storage import explain_storage, is_local
 from checkmaite_ray.control_plane_look import Findings, Request, look, look_for_others, sees_probe, tidy
 from checkmaite_ray.identity import placement
 from checkmaite_ray.protocol import PROTOCOL, raise_problem
 from checkmaite_ray.settings import LedgerConfig, RayOptions
-from checkmaite_ray_simple.resources import autoscaler_runs, meets
+from checkmaite_ray_simple.resources import autoscaler_runs
 from checkmaite_ray_simple.site import gather, names_of, on_node
 from checkmaite_ray_simple.site_answers import explained, unanswered
 
@@ -79,7 +80,7 @@ class ControlPlaneCheck:
         return [
             _Host(node["NodeID"], names[node["NodeID"]], new_probe_token())
             for node in nodes
-            if node["Alive"] and meets(node["Resources"], self._wanted)
+            if node["Alive"] and fits(node["Resources"], self._wanted)
         ]
 
     def _requests(self, hosts: Sequence[_Host]) -> list[str]:

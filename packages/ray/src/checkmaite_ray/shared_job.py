@@ -99,20 +99,28 @@ class Handles:
     """A client's handles of jobs that have not ended, and the news that came before them. Safe from any thread.
 
     News and the answer that a handle is made from travel apart, so news can come first: while a call is under way,
-    news of jobs without a handle is kept for it.
+    news of jobs without a handle is kept for it. And a registry may die once it has answered: if its successor is told
+    which jobs there are handles of before the handle of that answer is made, it has to be told again.
 
     Args:
         cancel: As for :class:`SharedJob`.
         broken: As for :class:`SharedJob`.
         attention: As for :class:`SharedJob`.
+        missed: Called when handles were made that the last :meth:`followed` may have missed.
     """
 
     def __init__(
-        self, cancel: Callable[[str], bool], broken: Callable[[], CheckmaiteError | None], attention: Attention
+        self,
+        cancel: Callable[[str], bool],
+        broken: Callable[[], CheckmaiteError | None],
+        attention: Attention,
+        missed: Callable[[], None],
     ) -> None:
         self._cancel = cancel
         self._broken = broken
         self._attention = attention
+        self._missed = missed
+        self._followed = 0
         self._lock = threading.RLock()
         self._jobs: dict[str, list[SharedJob]] = {}
         self._calls = 0
@@ -123,6 +131,7 @@ class Handles:
         """A call under way, whose answer handles are made from inside the block."""
         with self._lock:
             self._calls += 1
+            followed = self._followed
         try:
             yield call()
         finally:
@@ -130,6 +139,9 @@ class Handles:
                 self._calls -= 1
                 if not self._calls:
                     self._early.clear()
+                missed = self._followed != followed
+            if missed:
+                self._missed()
 
     def get(self, job_id: str) -> SharedJob | None:
         """A handle of this job that there is already."""
@@ -166,8 +178,9 @@ class Handles:
             return [jobs[0] for jobs in self._jobs.values()]
 
     def followed(self) -> list[str]:
-        """Ids of the jobs that have not ended."""
+        """Ids of the jobs that have not ended, for a new process of the registry."""
         with self._lock:
+            self._followed += 1
             return list(self._jobs)
 
     def hear(self, job_id: str, view: tuple[Any, ...]) -> None:

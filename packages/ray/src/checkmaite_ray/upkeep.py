@@ -11,6 +11,7 @@ import ray
 
 from checkmaite_core.errors import CheckmaiteError, SealedError
 from checkmaite_core.job import JobStatus
+from checkmaite_core.preflight.capacity import amounts_text, fits
 from checkmaite_ledger import JobRecord
 from checkmaite_ledger.directory import Directory
 from checkmaite_ray.protocol import Blob
@@ -223,23 +224,15 @@ def waits_for(
     Returns:
         Such as ``waits for 1 GPU: 2 in the cluster, 2 in use``; None if it could be met.
     """
-    if not any(all(node.get(name, 0) >= amount for name, amount in demand.items()) for node in nodes):
-        return f"waits for a node with {_listed(demand)}: no node has that now"
+    if not any(fits(node, demand) for node in nodes):
+        return f"waits for a node with {amounts_text(demand)}: no node has that now"
     lacking = [
-        f"{_amount(name, amount)}: {_number(name, total.get(name, 0))} in the cluster, "
+        f"{amounts_text({name: amount})}: {_number(name, total.get(name, 0))} in the cluster, "
         f"{_number(name, total.get(name, 0) - free.get(name, 0))} in use"
         for name, amount in demand.items()
         if free.get(name, 0) < amount
     ]
     return f"waits for {', '.join(lacking)}" if lacking else None
-
-
-def _listed(demand: dict[str, float]) -> str:
-    return ", ".join(_amount(name, amount) for name, amount in demand.items())
-
-
-def _amount(name: str, amount: float) -> str:
-    return f"{_number(name, amount)} memory" if name == "memory" else f"{amount:g} {name}"
 
 
 def _number(name: str, amount: float) -> str:
