@@ -12,12 +12,11 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-import ray
 from ray import cloudpickle
 
 from checkmaite_core.backend import JobBackend
@@ -38,6 +37,7 @@ from checkmaite_core.submission import Submission
 from checkmaite_core.tracking import check_filters, check_job_id
 from checkmaite_ray import joining
 from checkmaite_ray.attention import Attention
+from checkmaite_ray.listening import Line, Listener
 from checkmaite_ray.overlay import require_no_overlay
 from checkmaite_ray.protocol import Blob, raise_problem
 from checkmaite_ray.settings import LedgerConfig, RayOptions
@@ -45,7 +45,6 @@ from checkmaite_ray.shared_job import Handles
 from checkmaite_ray.site import site_of
 from checkmaite_ray_simple import connection
 from checkmaite_ray_simple.address import Kind
-from checkmaite_ray_simple.dispatcher import Dispatcher
 from checkmaite_ray_simple.overlay.lifetime import JobsOverlay
 from checkmaite_ray_simple.resources import Nodes
 from checkmaite_ray_simple.site import RaySite
@@ -53,12 +52,6 @@ from checkmaite_ray_simple.survey import Survey
 
 __all__ = ["RayBackend"]
 
-_LOOK = 1.0
-"""Seconds between two looks at whether this process still has its Ray."""
-_WATCH_AGAIN = 0.5
-"""Seconds after which a call to a registry that is being restarted is made again."""
-_REST = 0.02
-"""Seconds after news before the registry is asked for more, while nobody waits for any: they come together then."""
 _SHOWN = 10
 """Jobs named when they end with a local Ray."""
 
@@ -84,10 +77,8 @@ class RayBackend(JobBackend):
         self._session = secrets.token_hex(8)
         self._client = f"{getpass.getuser()}@{socket.gethostname()}"
         self._nodes = Nodes(options.node_maxima)
-        self._attention = Attention(self._on_attention)
-        self._handles = Handles(self._cancel, self._why_broken, self._attention, self._on_missed)
-        self._broken: CheckmaiteError | None = None
-        self._unheeded: list[tuple[str, str]] = []
+        attention = Attention(lambda: self._listener.hurry())
+        self._handles = Handles(self._cancel, self._why_broken, attention, lambda: self._listener.name_again())
         ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
         stores = [store.uri, ledger.uri]
         self._own_overlay = JobsOverlay(options.runtime_env, stores=stores, policy=options.version_skew)
@@ -104,11 +95,8 @@ class RayBackend(JobBackend):
             self._survey.begin()
             self._join()
             undo.pop_all()
-        self._heard = 0
-        self._resting = False
-        self._dispatcher = Dispatcher("checkmaite-ray", self._has_ray, self._on_error)
-        self._dispatcher.call(self._watch)
-        self._dispatcher.call_later(_LOOK, self._look)
+        line = Line(lambda: self._registry, self._join, self._why_lost, self._sealed, self._on_error)
+        self._listener = Listener(self._session, self._handles, attention, line)
         # Runs before Ray's own: handlers run in the reverse order of their registration.
         atexit.register(self._at_exit)
 
@@ -237,115 +225,6 @@ class RayBackend(JobBackend):
     def _cancel(self, job_id: str) -> bool:
         return bool(self._call("cancel", self._client, [job_id])["answers"][0])
 
-    # What follows is run by the dispatcher.
-
-    def _watch(self) -> None:
-        self._then(self._registry.watch.remote(self._session, self._heard), self._on_news)
-
-    def _then(self, reference: Any, handle: Callable[..., None]) -> None:
-        """Have ``handle(value, error)`` called by the dispatcher once ``reference`` is there."""
-
-        def tell(future: Any) -> None:
-            error = future.exception()
-            self._dispatcher.call(handle, None if error else future.result(), error)
-
-        reference.future().add_done_callback(tell)
-
-    def _on_news(self, news: dict[str, Any] | None, error: BaseException | None) -> None:
-        if news is None:
-            self._on_silence(error)
-            return
-        if "unknown" in news:
-            self._follow()
-            return
-        self._heard = news["number"]
-        for kind, *rest in news["messages"]:
-            if kind == "view":
-                self._handles.hear(rest[0], tuple(rest[1:]))
-            elif kind == "progress":
-                self._handles.hear_progress(*rest)
-            elif kind == "waits":
-                self._handles.hear_why(*rest)
-            elif kind == "maintenance":
-                self._unheeded.append((rest[0], rest[1]))
-            elif kind == "sealed":
-                self._broken = self._sealed()
-        if self._attention:
-            self._watch()
-        else:
-            self._resting = True
-            self._dispatcher.call_later(_REST, self._rested)
-
-    def _on_attention(self) -> None:
-        self._dispatcher.call(self._rested)
-
-    def _rested(self) -> None:
-        if self._resting:
-            self._resting = False
-            self._watch()
-
-    def _on_silence(self, error: BaseException | None) -> None:
-        """The registry did not answer: it has gone for good, or the cluster is about to."""
-        if isinstance(error, ray.exceptions.ActorDiedError):
-            try:
-                self._join()
-            except CheckmaiteError as why:
-                self._broken = why
-            else:
-                self._follow()
-                return
-        self._dispatcher.call_later(_WATCH_AGAIN, self._watch)
-
-    def _follow(self) -> None:
-        """Tell a new process of the registry which jobs this client has handles of."""
-        self._heard = 0
-        self._then(self._registry.follow.remote(self._session, self._handles.followed(), True), self._on_followed)
-
-    def _on_followed(self, answer: dict[str, Any] | None, error: BaseException | None) -> None:
-        if answer is None:
-            self._dispatcher.call_later(_WATCH_AGAIN, self._watch)
-            return
-        if "problem" in answer:
-            try:
-                raise_problem(answer)
-            except CheckmaiteError as why:
-                self._broken = why
-            self._dispatcher.call_later(_WATCH_AGAIN, self._watch)
-            return
-        self._broken = None
-        self._hear_all(answer)
-        self._watch()
-
-    def _on_missed(self) -> None:
-        self._dispatcher.call(self._follow_those_too)
-
-    def _follow_those_too(self) -> None:
-        # Should that registry have gone as well, the call that watches finds out, and all are named to the next one.
-        jobs = [job.job_id for job in self._handles.unfinished()]
-        asked = self._registry.follow.remote(self._session, jobs, True)
-        self._then(asked, lambda answer, _: self._hear_all(answer or {}))
-
-    def _hear_all(self, answer: dict[str, Any]) -> None:
-        for job_id, what in answer.get("jobs", {}).items():
-            self._handles.hear(job_id, tuple(what["view"][1:]))
-
-    def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
-        if not self._closed:
-            sys.excepthook(type(error), error, error.__traceback__)
-
-    def _has_ray(self) -> bool:
-        """Whether there is a Ray to call. Asked before every call: Ray would start a new one for a call without."""
-        if self._connection.alive:
-            return True
-        self._broken = self._gone()
-        return False
-
-    def _look(self) -> None:
-        self._dispatcher.call_later(_LOOK, self._look)
-
-    def _busy(self) -> bool:
-        return bool(self._handles.unfinished())
-
     # What is wrong.
 
     def _why_broken(self) -> CheckmaiteError | None:
@@ -354,7 +233,7 @@ class RayBackend(JobBackend):
                 "the ray backend that this handle belongs to has been shut down here; its job may go on.",
                 hint="Call configure_job_backend(...) again, and get_job(job_id).",
             )
-        return self._broken
+        return self._listener.broken
 
     def _gone(self) -> ClusterUnreachableError:
         return ClusterUnreachableError(
@@ -363,11 +242,21 @@ class RayBackend(JobBackend):
             f"ledger: checkmaite jobs list --store {self.store_config.uri} --scope {self._options.idempotency_scope}",
         )
 
+    def _why_lost(self) -> CheckmaiteError | None:
+        return None if self._connection.alive else self._gone()
+
     def _sealed(self) -> ScopeSealedError:
         return ScopeSealedError(
             f"another cluster serves scope {self._options.idempotency_scope!r} now, so this one's registry stopped.",
             hint="Connect to that cluster, or take the scope back with takeover=True.",
         )
+
+    def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
+        if not self._closed:
+            sys.excepthook(type(error), error, error.__traceback__)
+
+    def _busy(self) -> bool:
+        return bool(self._handles.unfinished())
 
     def _refuse_in_a_fork(self) -> None:
         if os.getpid() != self._process:
@@ -378,8 +267,8 @@ class RayBackend(JobBackend):
 
     def _warn(self) -> None:
         self._survey.tell()
-        while self._unheeded:
-            uri, failure = self._unheeded.pop(0)
+        while self._listener.warnings:
+            uri, failure = self._listener.warnings.pop(0)
             warnings.warn(maintenance_warning(uri, failure), stacklevel=4)
 
     # The end.
@@ -411,7 +300,7 @@ class RayBackend(JobBackend):
             )
         self._closed = True
         try:
-            self._dispatcher.stop()
+            self._listener.stop()
             self._survey.stop()
             self._own_overlay.close()
             if self._connection.alive:
