@@ -17,6 +17,8 @@ from ray import cloudpickle
 from ray_faults import Traces, answers_of, controllers_of, end_scope, pid_of, registry_of
 
 from checkmaite_core import JobOrigin, JobStatus
+from checkmaite_core.errors import StorageFullError
+from checkmaite_ledger import JobLedger
 from checkmaite_ray import joining
 from checkmaite_ray.controller import Controller
 from checkmaite_ray.protocol import NAMESPACE
@@ -87,6 +89,35 @@ def test_a_job_whose_answer_is_read_when_its_registry_has_died_and_been_followed
     held.let_go()
     assert job.wait(60) is JobStatus.COMPLETED
     assert len(held.executions) == 1
+
+
+def find_the_disk_full(registry):
+    """Run in the registry: what it makes durable next finds no room."""
+
+    def no_room(*arguments):
+        raise StorageFullError("no space left on device.", hint="Free space.", uri="file:///store")
+
+    registry._reign._committer._append = no_room
+
+
+def test_when_a_job_finds_no_room_in_the_ledger_its_client_is_told_and_the_registry_goes_on(
+    backend, scope, tmp_path, until
+):
+    held, refused, later = (Traces(tmp_path / name, name) for name in ("held", "refused", "later"))
+    running = backend.submit(held.work)
+    until(lambda: held.executions, "it runs")
+    ray.get(registry_of(scope).__ray_call__.remote(find_the_disk_full), timeout=30)
+    with pytest.raises(StorageFullError, match="no space left"):
+        backend.submit(refused.work)
+    until(lambda: ray.get(registry_of(scope).about.remote())["problem"] is None, "it has begun again")
+    job = backend.submit(later.work, resources={"num_cpus": 0})
+    later.let_go()
+    held.let_go()
+    assert job.wait(60) is JobStatus.COMPLETED
+    assert running.wait(60) is JobStatus.COMPLETED
+    assert len(held.executions) == 1
+    assert refused.executions == []
+    assert len(JobLedger(backend.store_config.uri, scope).epochs()) == 2, "it began again once"
 
 
 @pytest.mark.parametrize(("deaths", "limit"), [(1, 60.0), pytest.param(5, RECOVERY, marks=pytest.mark.soak)])

@@ -103,7 +103,7 @@ class Registry:
         try:
             reign = await self._serving()
             answers = await reign.submit(session, client, items)
-        except CheckmaiteError as error:
+        except Exception as error:  # a boundary: the client is told, also of a defect of ours
             return {"problem": problem(self._explained(error))}
         if isinstance(answers, float):
             unfinished, limit = reign.directory.unfinished, self._settings.max_unfinished
@@ -114,7 +114,7 @@ class Registry:
         """Ask for jobs to be stopped."""
         try:
             return {"answers": await (await self._serving()).cancel(client, job_ids)}
-        except CheckmaiteError as error:
+        except Exception as error:  # as in submit()
             return {"problem": problem(self._explained(error))}
 
     async def follow(self, session: str, job_ids: list[str], introduced: bool = False) -> dict[str, Any]:
@@ -188,8 +188,10 @@ class Registry:
     def _why(self) -> CheckmaiteError:
         return self._problem or ClusterError("the registry has not started.", hint="Try again.")
 
-    def _explained(self, error: CheckmaiteError) -> CheckmaiteError:
-        return self._sealed(error) if isinstance(error, SealedError) else error
+    def _explained(self, error: Exception) -> CheckmaiteError:
+        if isinstance(error, SealedError):
+            return self._sealed(error)
+        return error if isinstance(error, CheckmaiteError) else self._failed(error)
 
     def _sealed(self, error: Exception) -> ScopeSealedError:
         return ScopeSealedError(
@@ -211,7 +213,7 @@ class Registry:
             ledger, same = await asyncio.to_thread(claim, objects, self._scope, who, self._takeover)
             archive = PackageArchive(objects, self._scope, ledger.epoch.number)
         except Exception as error:  # the ledger cannot be read or claimed: said to clients, and tried again
-            self._problem = error if isinstance(error, CheckmaiteError) else self._failed(error)
+            self._problem = self._explained(error)
             if not isinstance(error, ScopeInUseError):
                 self._try_again()
             return
@@ -228,17 +230,13 @@ class Registry:
     def _on_end(self, error: Exception) -> None:
         reign, self._reign = self._reign, None
         traceback.print_exception(error)  # into the actor's log; clients are told below
+        self._problem = self._explained(error)
         if isinstance(error, SealedError):
-            self._problem = self._sealed(error)
             if reign is not None:
                 reign.roster.stop()
             self._sessions.tell_all(("sealed",))
-            return
-        if isinstance(error, CheckmaiteError):
-            self._problem = error
         else:
-            self._problem = self._failed(error)
-        self._try_again()
+            self._try_again()
 
     def _try_again(self) -> None:
         asyncio.get_running_loop().call_later(_AGAIN, self._start_again)

@@ -124,7 +124,9 @@ class Reign:
         self._dispatch()
         for job_id in self._sessions.followed_jobs():  # of clients that were there before it
             record = self.published.get(job_id)
-            if record is not None:
+            if record is None:
+                self._sessions.forget(job_id)  # it was to be accepted, and that could not be written down
+            else:
                 self._sessions.tell(job_id, ("view", *wire_view(record)), last=record.ended)
         self._work.spawn(self._upkeep.run())
 

@@ -80,6 +80,11 @@ class Sessions:
         session = self._sessions.get(session_id)
         return session is not None and any(job_id in session.follows for job_id in job_ids)
 
+    def forget(self, job_id: str) -> None:
+        """There is no such job."""
+        for session_id in self._followers.pop(job_id, ()):
+            self._sessions[session_id].follows.discard(job_id)
+
     def followed_jobs(self) -> list[str]:
         """Jobs that somebody follows."""
         return list(self._followers)
