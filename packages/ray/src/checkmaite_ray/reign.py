@@ -198,9 +198,11 @@ class Reign:
         return self._committer.add(decision, within=within)
 
     def hurry(self, session: str) -> None:
-        """A client waits from now on: what it is to hear is not held back any more."""
+        """A client waits from now on: what it waits for is not held back any more."""
         if self._sessions.follows(session, self._held_back):
             self._committer.hurry()
+        if self._sessions.follows(session, self._actions.gathered):
+            self._actions.hurry()
 
     def _publish(self, changes: Sequence[Change], number: int) -> None:
         self.number = number
@@ -227,6 +229,7 @@ class Reign:
     def _close(self) -> None:
         self._ended = True
         self._committer.stop()
+        self._actions.stop()
         self.roster.leave()
         self._overlays.close()
         self._work.cancel()
