@@ -88,7 +88,10 @@ def with_starts(story: Callable[[Starts, dict[str, int]], Any]) -> list[tuple[st
     load = {"c0": 0, "c1": 0}
 
     async def run() -> None:
-        starts = Starts(load.__getitem__, lambda slot, group: sent.append((slot, [one.job_id for one in group])))
+        def send(slot: str, group: Sequence[Launch]) -> None:
+            sent.append((slot, [one.job_id for one in group]))
+
+        starts = Starts(load.__getitem__, send, lambda error: None)
         await asyncio.wait_for(story(starts, load), 30)
 
     asyncio.run(run())
@@ -139,6 +142,19 @@ def test_starts_that_wait_go_when_somebody_is_in_a_hurry_those_of_one_controller
         await asyncio.sleep(0.05)
 
     assert with_starts(story) == [("c1", ["b"]), ("c0", ["a"])]
+
+
+def test_starts_that_fail_when_their_time_is_up_are_somebodys_business() -> None:
+    failures: asyncio.Queue[Exception] = asyncio.Queue()
+
+    def send(slot: str, group: Sequence[Launch]) -> None:
+        raise KeyError(slot)
+
+    async def story() -> Exception:
+        Starts(lambda slot: 3, send, failures.put_nowait).add(starts_of("a"))
+        return await failures.get()
+
+    assert isinstance(asyncio.run(asyncio.wait_for(story(), 30)), KeyError)
 
 
 def test_a_job_is_awaited_while_a_client_that_follows_it_waits() -> None:

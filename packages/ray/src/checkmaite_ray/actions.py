@@ -32,6 +32,7 @@ class Actions:
         options: Storage options by store URI, as clients have given them; they are looked up anew each time.
         decided: Called with what follows where an action cannot be carried out.
         work: What waits for submissions to be read back.
+        failed: Called with what went wrong in a way that nobody foresaw.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Actions:
         options: Mapping[str, dict[str, Any]],
         decided: Callable[[Decision], None],
         work: Background,
+        failed: Callable[[Exception], None],
     ) -> None:
         self._directory = directory
         self._submissions = submissions
@@ -49,7 +51,7 @@ class Actions:
         self._options = options
         self._decided = decided
         self._work = work
-        self._starts = Starts(directory.load, self._launch)
+        self._starts = Starts(directory.load, self._launch, failed)
 
     def take(self, actions: Sequence[Action]) -> None:
         """Carry them out."""

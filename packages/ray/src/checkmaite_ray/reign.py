@@ -101,7 +101,9 @@ class Reign:
             on_error=self.end,
         )
         self._work = Background(self.end)
-        self._actions = Actions(self.directory, self._submissions, self.roster, options, self._decided, self._work)
+        self._actions = Actions(
+            self.directory, self._submissions, self.roster, options, self._decided, self._work, self.end
+        )
         self._committer = Committer(ledger.append, self._appending, self._publish, self._actions.take, self.end)
         self._ended = False
 

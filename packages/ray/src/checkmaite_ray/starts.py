@@ -31,11 +31,18 @@ class Starts:
     Args:
         load: How many jobs the controller of a slot has been given, those that are gathered here included.
         send: Called with a slot and the starts that are to go to its controller now.
+        failed: Called with what that raised, for it may have been a timer that called it.
     """
 
-    def __init__(self, load: Callable[[str], int], send: Callable[[str, Sequence[Launch]], None]) -> None:
+    def __init__(
+        self,
+        load: Callable[[str], int],
+        send: Callable[[str, Sequence[Launch]], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
         self._load = load
         self._send = send
+        self._failed = failed
         self._slots: dict[str, _Slot] = {}
 
     def add(self, launches: Collection[Launch]) -> None:
@@ -62,7 +69,10 @@ class Starts:
             if gathered is not None:
                 if gathered.timer is not None:
                     gathered.timer.cancel()
-                self._send(slot, gathered.launches)
+                try:
+                    self._send(slot, gathered.launches)
+                except Exception as error:  # whatever it was, these jobs were not started: handed to the owner
+                    self._failed(error)
 
     def stop(self) -> None:
         """Send nothing more."""
