@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from checkmaite_ledger.directory import Change, Decision, Launch
+from checkmaite_ledger.directory import Change, Decision
 from checkmaite_ray.attention import Attention
 from checkmaite_ray.committer import Committer
 from checkmaite_ray.sessions import Sessions
-from checkmaite_ray.starts import Starts
 
 LONG = 3600.0
 """Seconds: what waits that long is not waited for by any of these tests."""
@@ -80,81 +79,6 @@ def test_what_may_wait_is_written_when_somebody_is_in_a_hurry() -> None:
         await done
 
     assert with_a_committer(story) == [["ended"]]
-
-
-def with_starts(story: Callable[[Starts, dict[str, int]], Any]) -> list[tuple[str, list[str]]]:
-    """Run a story; returns what was sent together, and whereto. The dictionary says what controllers have in all."""
-    sent: list[tuple[str, list[str]]] = []
-    load = {"c0": 0, "c1": 0}
-
-    async def run() -> None:
-        def send(slot: str, group: Sequence[Launch]) -> None:
-            sent.append((slot, [one.job_id for one in group]))
-
-        starts = Starts(load.__getitem__, send, lambda error: None)
-        await asyncio.wait_for(story(starts, load), 30)
-
-    asyncio.run(run())
-    return sent
-
-
-def starts_of(*names: str, slot: str = "c0") -> list[Launch]:
-    return [Launch(name, 1, slot) for name in names]
-
-
-def test_a_controller_with_nothing_to_do_gets_a_start_at_once() -> None:
-    async def story(starts: Starts, load: dict[str, int]) -> None:
-        load["c0"], load["c1"] = 1, 5
-        starts.add(starts_of("a"))
-
-    assert with_starts(story) == [("c0", ["a"])]
-
-
-def test_one_that_has_gets_starts_together_and_soon() -> None:
-    async def story(starts: Starts, load: dict[str, int]) -> None:
-        load["c0"] = 3
-        starts.add(starts_of("a"))
-        starts.add(starts_of("b"))
-        assert starts.jobs == ["a", "b"]
-        while starts.jobs:
-            await asyncio.sleep(0.001)
-
-    assert with_starts(story) == [("c0", ["a", "b"])]
-
-
-def test_many_starts_do_not_wait() -> None:
-    async def story(starts: Starts, load: dict[str, int]) -> None:
-        load["c0"] = 100
-        starts.add(starts_of(*"abcdefgh"))
-
-    assert with_starts(story) == [("c0", [*"abcdefgh"])]
-
-
-def test_starts_that_wait_go_when_somebody_is_in_a_hurry_those_of_one_controller_alone_if_so_said() -> None:
-    async def story(starts: Starts, load: dict[str, int]) -> None:
-        load["c0"] = load["c1"] = 3
-        starts.add([*starts_of("a"), *starts_of("b", slot="c1")])
-        starts.flush(["c1"])
-        assert starts.jobs == ["a"]
-        starts.flush()
-        starts.add(starts_of("never"))
-        starts.stop()
-        await asyncio.sleep(0.05)
-
-    assert with_starts(story) == [("c1", ["b"]), ("c0", ["a"])]
-
-
-def test_starts_that_fail_when_their_time_is_up_are_somebodys_business() -> None:
-    failures: asyncio.Queue[Exception] = asyncio.Queue()
-
-    def send(slot: str, group: Sequence[Launch]) -> None:
-        raise KeyError(slot)
-
-    async def story() -> Exception:
-        Starts(lambda slot: 3, send, failures.put_nowait).add(starts_of("a"))
-        return await failures.get()
-
-    assert isinstance(asyncio.run(asyncio.wait_for(story(), 30)), KeyError)
 
 
 def test_a_job_is_awaited_while_a_client_that_follows_it_waits() -> None:

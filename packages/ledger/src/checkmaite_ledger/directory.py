@@ -79,10 +79,6 @@ class Directory:
         """How many jobs have not ended."""
         return self._index.unfinished
 
-    def load(self, slot: str) -> int:
-        """How many jobs the controller of a slot has been given to run and has not ended."""
-        return len(self._index.out.get(slot, ()))
-
     def waiting(self) -> Mapping[str, int]:
         """How many jobs are queued, by shape; only shapes for which some are."""
         return self._index.queues.waiting()

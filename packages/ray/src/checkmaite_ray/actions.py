@@ -16,7 +16,6 @@ from checkmaite_ray.launching import Item
 from checkmaite_ray.protocol import Blob, with_storage_options
 from checkmaite_ray.roster import Roster, by_slot
 from checkmaite_ray.settlement import unsettled
-from checkmaite_ray.starts import Starts
 from checkmaite_ray.submissions import Submissions
 
 __all__ = ["Actions"]
@@ -32,7 +31,6 @@ class Actions:
         options: Storage options by store URI, as clients have given them; they are looked up anew each time.
         decided: Called with what follows where an action cannot be carried out.
         work: What waits for submissions to be read back.
-        failed: Called with what went wrong in a way that nobody foresaw.
     """
 
     def __init__(
@@ -43,7 +41,6 @@ class Actions:
         options: Mapping[str, dict[str, Any]],
         decided: Callable[[Decision], None],
         work: Background,
-        failed: Callable[[Exception], None],
     ) -> None:
         self._directory = directory
         self._submissions = submissions
@@ -51,53 +48,29 @@ class Actions:
         self._options = options
         self._decided = decided
         self._work = work
-        self._starts = Starts(directory.load, self._launch, failed)
 
     def take(self, actions: Sequence[Action]) -> None:
         """Carry them out."""
-        cancels, settles = [], []
-        self._starts.add([action for action in actions if isinstance(action, Launch)])
+        launches, cancels, settles = [], [], []
         for action in actions:
             if isinstance(action, Cancel):
                 cancels.append((action.slot, (action.job_id, action.attempt)))
-            elif isinstance(action, Settle):
-                data = self._at_hand(action)
-                if data is not None:
-                    settles.append((action.slot, self._settlement(action, data)))
-        self._starts.flush({slot for slot, _ in cancels})  # what is to be stopped must not come after its end
+                continue
+            if not self._directory.wants(action):
+                continue  # its controller has gone since it was decided
+            data = self._submissions.at_hand(action.job_id)
+            if data is None:
+                self._work.spawn(self._later(action))
+            elif isinstance(action, Launch):
+                launches.append((action.slot, self._item(action, data)))
+            else:
+                settles.append((action.slot, self._settlement(action, data)))
+        for slot, items in by_slot(launches).items():
+            self._roster.launch(slot, [item for item in items if item is not None])
         for slot, jobs in by_slot(cancels).items():
             self._roster.cancel(slot, jobs)
         for slot, jobs in by_slot(settles).items():
             self._roster.settle(slot, jobs)
-
-    @property
-    def gathered(self) -> list[str]:
-        """Jobs whose start waits for others."""
-        return self._starts.jobs
-
-    def hurry(self) -> None:
-        """Let no start wait any more."""
-        self._starts.flush()
-
-    def stop(self) -> None:
-        """Carry out nothing more."""
-        self._starts.stop()
-
-    def _launch(self, slot: str, launches: Sequence[Launch]) -> None:
-        ready = [(launch, self._at_hand(launch)) for launch in launches]
-        items = [self._item(launch, data) for launch, data in ready if data is not None]
-        wanted = [item for item in items if item is not None]
-        if wanted:
-            self._roster.launch(slot, wanted)
-
-    def _at_hand(self, action: Launch | Settle) -> bytes | None:
-        """What the action needs; None if it is not wanted any more, or is done once that has been read back."""
-        if not self._directory.wants(action):
-            return None  # its controller has gone since it was decided
-        data = self._submissions.at_hand(action.job_id)
-        if data is None:
-            self._work.spawn(self._later(action))
-        return data
 
     async def _later(self, action: Launch | Settle) -> None:
         try:

@@ -101,9 +101,7 @@ class Reign:
             on_error=self.end,
         )
         self._work = Background(self.end)
-        self._actions = Actions(
-            self.directory, self._submissions, self.roster, options, self._decided, self._work, self.end
-        )
+        self._actions = Actions(self.directory, self._submissions, self.roster, options, self._decided, self._work)
         self._committer = Committer(ledger.append, self._appending, self._publish, self._actions.take, self.end)
         self._ended = False
 
@@ -200,11 +198,9 @@ class Reign:
         return self._committer.add(decision, within=within)
 
     def hurry(self, session: str) -> None:
-        """A client waits from now on: what it waits for is not held back any more."""
+        """A client waits from now on: what it is to hear is not held back any more."""
         if self._sessions.follows(session, self._held_back):
             self._committer.hurry()
-        if self._sessions.follows(session, self._actions.gathered):
-            self._actions.hurry()
 
     def _publish(self, changes: Sequence[Change], number: int) -> None:
         self.number = number
@@ -231,7 +227,6 @@ class Reign:
     def _close(self) -> None:
         self._ended = True
         self._committer.stop()
-        self._actions.stop()
         self.roster.leave()
         self._overlays.close()
         self._work.cancel()
