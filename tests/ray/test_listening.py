@@ -162,6 +162,9 @@ def test_handles_that_the_registry_may_have_missed_are_named_again_until_it_answ
     job = client.handle()
     client.listener.name_again()
     client.registry.next("follow").fail(ray.exceptions.ActorUnavailableError("it is busy", None))
+    client.registry.next("follow").answer(
+        problem={"type": "ClusterError", "message": "it begins anew", "hint": "Wait."}
+    )
     again = client.registry.next("follow")
     assert again.arguments == ("me", ["job"], True)
     again.answer(jobs={"job": {"view": view("job", "RUNNING")}})

@@ -164,13 +164,13 @@ class Listener:
         self._then(self._line.registry().follow.remote(self._session, jobs, True), self._on_followed_too)
 
     def _on_followed_too(self, answer: dict[str, Any] | None, error: BaseException | None) -> None:
-        if answer is not None:
+        if answer is not None and "problem" not in answer:
             self._hear_all(answer)
         elif not isinstance(error, ray.exceptions.ActorDiedError):  # else the next one is told of all of them
             self._dispatcher.call_later(_AGAIN, self._follow_too)
 
     def _hear_all(self, answer: dict[str, Any]) -> None:
-        for job_id, what in answer.get("jobs", {}).items():
+        for job_id, what in answer["jobs"].items():
             self._handles.hear(job_id, tuple(what["view"][1:]))
 
     def _may_call(self) -> bool:
