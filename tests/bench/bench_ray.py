@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,19 @@ def how(by_value: bool) -> str:
     return "sent by value, as from a notebook" if by_value else "imported by workers"
 
 
+def beside_bare_tasks(
+    backend: JobBackend, folder: Path, work: Callable[[], None], count: int, rounds: int
+) -> list[tuple[float, float, float]]:
+    """Run ``work``, which is ``count`` jobs, some times beside bare tasks; ratio, jobs and tasks per second of each."""
+    figures = []
+    for _ in range(rounds):
+        bare = bare_rate(folder, min(count, 2_000))
+        warm_up(backend)
+        jobs = count / milliseconds(work) * 1e3
+        figures.append((jobs / bare, jobs, bare))
+    return figures
+
+
 def show_ratios(rounds: Sequence[tuple[float, float, float]]) -> None:
     """Print ratio, jobs and bare tasks per second of each round, the best first."""
     print(f"  median ratio {statistics.median(ratio for ratio, _, _ in rounds):.2f}")
@@ -161,7 +174,6 @@ def show_ratios(rounds: Sequence[tuple[float, float, float]]) -> None:
 def test_a_group(benchmark: Any, backend: JobBackend, folder: Path, count: int, rounds: int, by_value: bool) -> None:
     before = control_plane()
     accepted: list[float] = []
-    ratios: list[tuple[float, float, float]] = []
 
     def group() -> None:
         works = [Work(capability=NoOp(), name=uuid.uuid4().hex)] * count
@@ -171,11 +183,7 @@ def test_a_group(benchmark: Any, backend: JobBackend, folder: Path, count: int, 
         jobs.results(timeout=600)
 
     with sent_by_value(by_value):
-        for _ in range(rounds):
-            bare = bare_rate(folder, min(count, 2_000))
-            warm_up(backend)
-            jobs = count / milliseconds(group) * 1e3
-            ratios.append((jobs / bare, jobs, bare))
+        ratios = beside_bare_tasks(backend, folder, group, count, rounds)
     benchmark.pedantic(lambda: backend.submit_all([Work(capability=NoOp())] * WARM, force=True).results(60), rounds=1)
     after = control_plane()
     print(f"\n\nray, a group of {count} no-op jobs, {rounds} times, {how(by_value)} (target 0.50)")
@@ -188,18 +196,12 @@ def test_a_group(benchmark: Any, backend: JobBackend, folder: Path, count: int, 
 
 @pytest.mark.parametrize("by_value", [False, True], ids=["imported", "by-value"])
 def test_one_by_one(benchmark: Any, backend: JobBackend, folder: Path, by_value: bool) -> None:
-    rounds: list[tuple[float, float, float]] = []
-
     def burst() -> None:
         jobs = [backend.submit(NoOp(), force=True) for _ in range(ONE_BY_ONE)]
         assert {job.wait(120) for job in jobs} == {JobStatus.COMPLETED}
 
     with sent_by_value(by_value):
-        for _ in range(BURSTS):
-            bare = bare_rate(folder, ONE_BY_ONE)
-            warm_up(backend)
-            jobs = ONE_BY_ONE / milliseconds(burst) * 1e3
-            rounds.append((jobs / bare, jobs, bare))
+        ratios = beside_bare_tasks(backend, folder, burst, ONE_BY_ONE, BURSTS)
         benchmark.pedantic(lambda: backend.submit(NoOp(), force=True).wait(60), rounds=1)
     print(f"\n\nray, {ONE_BY_ONE} jobs submitted one by one, {BURSTS} times, {how(by_value)} (target 0.15)")
-    show_ratios(rounds)
+    show_ratios(ratios)
