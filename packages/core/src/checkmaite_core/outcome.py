@@ -23,6 +23,8 @@ class Outcome(BaseModel):
         failure: What went wrong; exactly when FAILED or CANCELLED.
         started_at: When the worker began (its clock, UTC), if one did.
         finished_at: When the end was known (UTC).
+        key_uncertain: Why equal work must not be given this job's results, in plain words, such as "it read
+            data/labels.json, which its run key does not cover"; None if it may.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,6 +34,7 @@ class Outcome(BaseModel):
     failure: FailureRecord | None = None
     started_at: UtcTime | None = None
     finished_at: UtcTime
+    key_uncertain: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

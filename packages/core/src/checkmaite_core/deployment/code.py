@@ -8,10 +8,10 @@ import io
 import os
 import sys
 import tokenize
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from checkmaite_core.deployment.origin import spec_of
+from checkmaite_core.code.finding import find_module
 
 __all__ = ["code_here", "code_of"]
 
@@ -56,16 +56,8 @@ def code_here(module: str) -> str | None:
 
 
 def _file_of(module: str) -> str | None:
-    top_level, *rest = module.split(".")
-    spec = spec_of(top_level)
-    name = top_level
-    for part in rest:
-        name = f"{name}.{part}"
-        # The finders of a package's own folders, asked without the import of the package.
-        spec = PathFinder.find_spec(name, spec.submodule_search_locations) if spec is not None else None
-    if spec is None or not spec.has_location or not (spec.origin or "").endswith(".py"):
-        return None
-    return spec.origin
+    found = find_module(module)
+    return None if found is None or found.kind != "source" or found.archive is not None else found.origin
 
 
 @functools.lru_cache(maxsize=1000)

@@ -7,12 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from importlib import metadata, util
-from importlib.machinery import ModuleSpec
+from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["comes_from", "distribution_of", "folders_alone", "spec_of"]
+from checkmaite_core.code.finding import find_module
+
+__all__ = ["comes_from", "distribution_of", "folders_alone"]
 
 
 @functools.cache
@@ -46,10 +47,8 @@ def comes_from(top_level: str, distribution: str) -> bool:
 
 def folders_alone(top_level: str) -> list[str]:
     """Where a module is no more than folders of its name, with no ``__init__.py``; empty where it is a real one."""
-    spec = spec_of(top_level)
-    if spec is None or spec.origin is not None or spec.submodule_search_locations is None:
-        return []
-    return list(spec.submodule_search_locations)
+    found = find_module(top_level) if top_level else None
+    return [] if found is None or found.kind != "namespace" else list(found.locations)
 
 
 @functools.cache
@@ -98,16 +97,8 @@ def _path_lines(distribution: metadata.Distribution) -> Iterator[str]:
 
 def _folder_of(top_level: str) -> str | None:
     """The folder on the path that a top-level module would be imported from."""
-    spec = spec_of(top_level)
-    if spec is None or spec.origin is None or not spec.has_location:
+    found = find_module(top_level)
+    if found is None or found.origin is None:
         return None
-    package = Path(spec.origin).parent if spec.submodule_search_locations is not None else Path(spec.origin)
+    package = Path(found.origin).parent if found.is_package else Path(found.origin)
     return os.path.realpath(package.parent)
-
-
-def spec_of(top_level: str) -> ModuleSpec | None:
-    """How Python would find a top-level module."""
-    try:
-        return util.find_spec(top_level)
-    except (ImportError, ValueError):
-        return None  # it is there and has no spec, as __main__ and modules that were made by hand
