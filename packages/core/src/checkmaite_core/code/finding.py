@@ -195,8 +195,9 @@ def _kind(path: str) -> Kind:
 
 
 def _archive(spec: ModuleSpec) -> str | None:
-    if isinstance(spec.loader, zipimport.zipimporter):
-        return spec.loader.archive
+    loader: object = spec.loader
+    if isinstance(loader, zipimport.zipimporter):
+        return loader.archive
     # Another loader, such as one that rewrites what an archive holds.
     return next((place for place in _above(spec.origin or "") if os.path.isfile(place)), None)
 
