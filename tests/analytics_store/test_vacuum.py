@@ -266,3 +266,29 @@ def test_a_vacuum_that_dies_at_any_call_costs_nothing_and_the_next_one_finishes_
         assert server.store().verify().ok, objects.calls
         assert tree(server.root / "reports") == set()
         assert server.store().vacuum() == VacuumReport(), objects.calls
+
+
+def test_staged_outputs_go_when_committed_or_when_nobody_came_for_them(server: Any, make: ModuleType) -> None:
+    store = server.store()
+    store.stage("job-000", b"of a job that has committed")
+    store.stage("job-lost", b"of one that failed")
+    fold_often(server, make, 1)
+    server.wait(hours=25)
+    assert server.store().vacuum().staged == 1
+    assert not server.store().has_staged("job-000")
+    server.wait(hours=29 * 24 - 2)
+    assert server.store().vacuum().staged == 0
+    assert server.store().staged("job-lost") == b"of one that failed"
+    server.wait(hours=24)
+    assert server.store().vacuum().staged == 1
+    assert server.store().staged("job-lost") is None
+
+
+def test_damaged_staged_outputs_are_found_and_never_given(server: Any) -> None:
+    server.store().stage("job-1", b"outputs of a night")
+    path = server.root / "staged" / "job-1.bin"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(CorruptObjectError, match=r"staged/job-1\.bin"):
+        server.store().staged("job-1")
+    (finding,) = server.store().verify().findings
+    assert finding.key == "staged/job-1.bin"

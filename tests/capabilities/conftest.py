@@ -84,6 +84,9 @@ class Monitor:
         self.asked += 1
         return self.stop_after is not None and self.asked > self.stop_after
 
+    def report_waiting(self, reason: str | None) -> None:
+        pass
+
 
 @pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., ListDataset]:

@@ -43,6 +43,9 @@ class Idle(RunMonitor):
     def cancel_requested(self) -> bool:
         return False
 
+    def report_waiting(self, reason: str | None) -> None:
+        pass
+
 
 class Machine:
     """This process as a machine with other code on it: the client, or a worker."""

@@ -47,6 +47,9 @@ class Monitor:
     def cancel_requested(self) -> bool:
         return self.cancel
 
+    def report_waiting(self, reason: str | None) -> None:
+        pass
+
 
 class FaultyStore(MemoryResultStore):
     """Raises where it was told to, before or after it did what it was asked for."""

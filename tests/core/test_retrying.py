@@ -25,6 +25,9 @@ class Watcher:
     def cancel_requested(self) -> bool:
         return False
 
+    def report_waiting(self, reason: str | None) -> None:
+        pass
+
 
 class OwnError(ConnectionError):
     """An exception of a library's."""

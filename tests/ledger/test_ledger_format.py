@@ -53,6 +53,8 @@ def full(job_id: str, position: int) -> JobRecord:
         outcome='{"a":"b\\n"}',
         retry="node",
         failure='{"kind":"lost"}',
+        waiting_for="the store",
+        recovers="job-0",
     )
     defaults = [field.name for field in fields(JobRecord) if getattr(record, field.name) == field.default]
     assert defaults == []  # also a field that is added later belongs into the snapshot

@@ -23,6 +23,10 @@ class Advice:
         "the object and fold then, or run the work again."
     )
     WHOLE_AGAIN = "store.fold() takes it back, once no file of the table runs is set aside."
+    STAGED = (
+        "No result of the store is touched. What it held cannot be committed again: restore it from a copy, or run the "
+        "work again; store.vacuum() removes it once it is old."
+    )
     STALE = "Nothing needs it, as its event is folded: store.fold() removes it after the grace period."
     NEWEST_MANIFEST = (
         "Delete nothing. store.fold() publishes the next one, built on the one before and on what the inbox still "

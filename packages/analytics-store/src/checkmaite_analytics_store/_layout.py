@@ -20,9 +20,11 @@ __all__ = [
     "REPORTS",
     "RUNS",
     "SCHEMAS",
+    "STAGED",
     "TABLES",
     "column_of_key",
     "event_of_key",
+    "event_of_staged",
     "inbox_key",
     "index_key",
     "is_fold_file",
@@ -31,6 +33,7 @@ __all__ = [
     "manifest_number",
     "probe_key",
     "schema_key",
+    "staged_key",
     "table_key",
 ]
 
@@ -42,6 +45,8 @@ MANIFESTS = "manifests/"
 INDEX = "index/"
 SCHEMAS = "schemas/"
 REPORTS = "reports/"
+STAGED = "staged/"
+"""Outputs of runs that are not committed yet, to be committed without running them again."""
 LEDGERS = "jobs/"
 """The ledgers of job backends, which may be there before the first result is. Not the store's; it leaves them alone."""
 PROBES = "probes/"
@@ -73,6 +78,22 @@ def event_of_key(key: str) -> str | None:
         return None
     try:
         return check_event_id(name.removesuffix(".run"))
+    except RunContractError:
+        return None
+
+
+def staged_key(event_id: str) -> str:
+    """Key of an event's staged outputs."""
+    return f"{STAGED}{check_event_id(event_id)}.bin"
+
+
+def event_of_staged(key: str) -> str | None:
+    """The event of staged outputs, or None if the object is not one of ours."""
+    name = key.removeprefix(STAGED)
+    if name == key or not name.endswith(".bin"):
+        return None
+    try:
+        return check_event_id(name.removesuffix(".bin"))
     except RunContractError:
         return None
 

@@ -77,6 +77,24 @@ class SchemaRegistry:
                         hint=_how_to_mend(known, kind),
                     )
 
+    def check(self, table: str, columns: Mapping[str, ScalarType]) -> None:
+        """As :meth:`register`, but registers nothing: columns that nobody has registered are fine.
+
+        Raises:
+            SchemaError: A column is registered with another type.
+            CorruptObjectError: The registration of one of them cannot be read.
+        """
+        if any(self._recall(table, name) is None for name in columns):
+            self._learn(f"{SCHEMAS}{table}/")
+        for name, kind in columns.items():
+            if self._recall(table, name) not in (None, kind):
+                known = self.type_of(table, name)
+                if known not in (None, kind):
+                    raise SchemaError(
+                        f"table {table!r}, column {name!r}: the store has it as {known}, and this run as {kind}.",
+                        hint=_how_to_mend(known, kind),
+                    )
+
     def _register_new(self, table: str, columns: Mapping[str, ScalarType]) -> None:
         listed = self._learn(f"{SCHEMAS}{table}/")
         for name, kind in columns.items():

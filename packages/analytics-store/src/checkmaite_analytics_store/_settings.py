@@ -25,6 +25,8 @@ class StoreSettings:
         merge_rows: Rows up to which they are.
         vacuum_age: Seconds for which an object that nothing refers to stays, for readers that still use it and folds
             that have not published it yet. Measured between timestamps of the store's server.
+        staged_age: Seconds for which outputs that were staged and never committed can be committed again, before a
+            vacuum removes them. Measured between timestamps of the store's server.
     """
 
     grace: float = 15 * 60
@@ -35,6 +37,7 @@ class StoreSettings:
     merge_bytes: int = 32 * 1024 * 1024
     merge_rows: int = 2_000_000
     vacuum_age: float = 24 * 60 * 60
+    staged_age: float = 30 * 24 * 60 * 60
 
 
 DEFAULT_SETTINGS = StoreSettings()

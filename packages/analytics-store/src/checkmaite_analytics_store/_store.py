@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from checkmaite_analytics_store import _staging
 from checkmaite_analytics_store._commit import Committer
 from checkmaite_analytics_store._findings import VerifyReport
 from checkmaite_analytics_store._fold import Folder, FoldReport
@@ -26,6 +27,7 @@ from checkmaite_analytics_store._view import StoreView, TableView, ViewReader
 from checkmaite_core.errors import ConfigurationError, QueryError
 from checkmaite_core.naming import check_event_id
 from checkmaite_core.provenance import Provenance, resolve_provenance
+from checkmaite_core.record import ScalarType
 from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_core.report import ArtifactReport, InlineTextReport
 from checkmaite_core.run import bundle_run, make_report
@@ -69,7 +71,7 @@ class AnalyticsStore:
         self._settings = settings
         self._has_options = bool(storage_options)
         self._format = StoreFormat(objects)
-        schemas = SchemaRegistry(objects)
+        schemas = self._schemas = SchemaRegistry(objects)
         manifests = ManifestReader(objects)
         reader = FoldedReader(objects)
         inbox = Inbox(objects, manifests, schemas)
@@ -145,6 +147,57 @@ class AnalyticsStore:
         """
         check_event_id(event_id)
         return self._committer.reference(event_id)
+
+    def check_columns(self, table: str, columns: Mapping[str, ScalarType]) -> None:
+        """Refuse columns that a commit could not write, before there is anything to commit. Only reads.
+
+        Raises:
+            SchemaError: A column is registered with another type.
+            StoreFormatError: Something else than a store lies at the location, or a store of another format.
+            CorruptObjectError: A registration cannot be read.
+            StorageError: The store could not be asked.
+        """
+        if self._format.exists():
+            self._schemas.check(table, columns)
+
+    def stage(self, event_id: str, data: bytes) -> None:
+        """Keep what a run has computed until it is committed. What is there already for this event stays.
+
+        Whoever can write to the store can have code run by the worker that takes it up again.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        check_event_id(event_id)
+        self._format.found()
+        _staging.stage(self._objects, event_id, data)
+
+    def staged(self, event_id: str) -> bytes | None:
+        """What was kept by :meth:`stage`; None if nothing was, or is any more.
+
+        Raises:
+            CorruptObjectError: It is damaged.
+            StorageError: The store could not be asked.
+        """
+        return _staging.read(self._objects, event_id)
+
+    def has_staged(self, event_id: str) -> bool:
+        """Whether :meth:`staged` would give something; it is not read.
+
+        Raises:
+            StorageError: The store could not be asked.
+        """
+        return _staging.has(self._objects, event_id)
+
+    def discard_staged(self, event_id: str) -> None:
+        """Remove what :meth:`stage` kept; nothing if there is nothing.
+
+        What this process may not delete goes with a later :meth:`vacuum`.
+
+        Raises:
+            StorageError: The store cannot be reached.
+        """
+        _staging.discard(self._objects, event_id)
 
     def put_report(self, event_id: str, report: InlineTextReport) -> ArtifactReport:
         """Keep a large report as an object of its own, before the commit. Idempotent by event and content.
@@ -273,8 +326,9 @@ class AnalyticsStore:
         """Remove what nothing refers to any more and nobody uses. May be called by anyone at any time; daily is plenty.
 
         What goes: files of earlier and unfinished folds, reports of events that were settled as not completed, left
-        over probes, and the content of superseded manifests; each only once it has been of no use for
-        ``StoreSettings.vacuum_age``. No result does, nor anything that the store did not write. On local disk,
+        over probes, the staged outputs of committed runs, and the content of superseded manifests; each only once it
+        has been of no use for ``StoreSettings.vacuum_age``. Staged outputs that nobody has committed go after
+        ``StoreSettings.staged_age``. No result does, nor anything that the store did not write. On local disk,
         files named ``.tmp-*`` that a killed writer left are no objects of the store: it does not touch them.
 
         Raises:
@@ -284,7 +338,7 @@ class AnalyticsStore:
         """
         if not self._format.exists():
             return VacuumReport()
-        return Vacuum(self._objects, self._manifests, self._settings.vacuum_age).vacuum()
+        return Vacuum(self._objects, self._manifests, self._settings.vacuum_age, self._settings.staged_age).vacuum()
 
     def verify(self) -> VerifyReport:
         """Read every object of the store and compare it with its checksum. Damage is reported, not raised.

@@ -23,6 +23,10 @@ far below the newest one, where nobody looks; its events are still in the inbox,
 for ever, by the history of runs. So only those of events that the index has as abandoned go: these can never be
 committed any more.
 
+*Staged outputs* are of use until their event is committed, or committed again under another: then they are removed at
+once. What was left goes here: of events that the index has as folded, after ``vacuum_age``, and of others, after
+``staged_age``, as nobody has come for them.
+
 *Probes* are of no use once their maker has gone on. One that stood still for a day in the middle of its proof would
 take the location for one that does not honour put-if-absent, and say so; it would lose nothing. A preflight that
 stood still for so long would say that client and worker do not see the same place.
@@ -31,17 +35,19 @@ stood still for so long would say that client and worker do not see the same pla
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from checkmaite_analytics_store._index import EventState
+from checkmaite_analytics_store._index import EventIndex, EventState
 from checkmaite_analytics_store._layout import (
     INDEX,
     MANIFESTS,
     PROBES,
     REPORTS,
+    STAGED,
     TABLES,
+    event_of_staged,
     is_fold_file,
     is_probe,
     manifest_key,
@@ -68,6 +74,7 @@ class VacuumReport:
         segments: Index segments of them.
         reports: Reports of events that were settled as not completed.
         probes: Objects by which somebody made sure that the location can hold a store, and can be reached.
+        staged: Outputs of runs that were committed since, or that nobody came for.
         manifests: Superseded manifests that were reduced to stubs.
         bytes: Size of all that is gone.
     """
@@ -76,6 +83,7 @@ class VacuumReport:
     segments: int = 0
     reports: int = 0
     probes: int = 0
+    staged: int = 0
     manifests: int = 0
     bytes: int = 0
 
@@ -87,12 +95,14 @@ class Vacuum:
         objects: The store.
         manifests: Reads its manifests.
         age: Seconds for which everything stays that nothing refers to.
+        staged_age: Seconds for which outputs stay that are not committed.
     """
 
-    def __init__(self, objects: ObjectStore, manifests: ManifestReader, age: float) -> None:
+    def __init__(self, objects: ObjectStore, manifests: ManifestReader, age: float, staged_age: float) -> None:
         self._objects = objects
         self._manifests = manifests
         self._age = timedelta(seconds=age)
+        self._staged_age = timedelta(seconds=staged_age)
         self._bytes = 0
 
     def vacuum(self) -> VacuumReport:
@@ -102,7 +112,8 @@ class Vacuum:
             AccessDeniedError: The right to delete is missing. Nothing has changed.
             CorruptObjectError: The newest manifest, or its index, is damaged. Nothing has changed.
         """
-        until = self._now() - self._age
+        now = self._now()
+        until = now - self._age
         _, index = self._manifests.newest_with_index()
         files, segments = self._unused(until)
         reports = (
@@ -116,9 +127,20 @@ class Vacuum:
             segments=self._delete(segments),
             reports=self._delete(reports),
             probes=self._delete(probes),
+            staged=self._delete(self._unclaimed(index, until, now - self._staged_age)),
             manifests=self._shrink(until),
             bytes=self._bytes,
         )
+
+    def _unclaimed(self, index: EventIndex, committed_until: datetime, until: datetime) -> Iterator[ObjectInfo]:
+        """The staged outputs that may go."""
+        for info in self._objects.list(STAGED):
+            event = event_of_staged(info.key)
+            if event is None:
+                continue
+            folded = index.state(event) is EventState.FOLDED
+            if info.last_modified <= (max(until, committed_until) if folded else until):
+                yield info
 
     def _now(self) -> datetime:
         """The server's time, found in a way that needs the right to delete."""

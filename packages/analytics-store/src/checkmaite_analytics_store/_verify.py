@@ -19,9 +19,11 @@ from checkmaite_analytics_store._layout import (
     PROBES,
     REPORTS,
     SCHEMAS,
+    STAGED,
     TABLES,
     column_of_key,
     event_of_key,
+    event_of_staged,
     is_fold_file,
     is_probe,
     manifest_key,
@@ -31,6 +33,7 @@ from checkmaite_analytics_store._manifest import Manifest, ManifestReader, Quara
 from checkmaite_analytics_store._reports import check_report, event_of_report
 from checkmaite_analytics_store._rows import payload_tables
 from checkmaite_analytics_store._schemas import SchemaRegistry
+from checkmaite_analytics_store._staging import check_staged
 from checkmaite_core.errors import CorruptObjectError, ObjectNotFoundError, StoreFormatError
 from checkmaite_storage import ObjectInfo, ObjectStore
 
@@ -71,6 +74,9 @@ class Verifier:
         for info in self._own(REPORTS, lambda key: event_of_report(key) is not None):
             with self._object(info.key, Advice.REPORT):
                 check_report(info.key, self._objects.get(info.key))
+        for info in self._own(STAGED, lambda key: event_of_staged(key) is not None):
+            with self._object(info.key, Advice.STAGED):
+                check_staged(info.key, self._objects.get(info.key))
         unused = self._count_unused(manifest)
         findings = sorted(self._findings, key=lambda finding: finding.key)
         return VerifyReport(self._checked, tuple(findings), tuple(sorted(self._foreign)), unused)

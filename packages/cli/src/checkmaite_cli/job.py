@@ -86,6 +86,8 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
     yield "Name", record.name
     yield "Status", str(record.status)
     yield "Capability", record.capability_id
+    if record.recovers:
+        yield "Recovers", record.recovers
     yield "Submitted", f"{moment(record.submitted_at)} UTC by {record.client}"
     if record.adopted:
         yield "Shared", f"given to {record.adopted} more submission{'s' if record.adopted > 1 else ''} of equal work"
@@ -94,6 +96,8 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
     if view.started_at is not None:
         where = f" at {record.place}" if record.place else ""
         yield "Last began", f"{view.started_at:%Y-%m-%d %H:%M:%S} UTC{where}"
+    if record.waiting_for:
+        yield "Waits for", record.waiting_for
     if record.cancel_requested_at is not None:
         yield "Cancel asked", f"{moment(record.cancel_requested_at)} UTC"
     if record.ended_at is not None:

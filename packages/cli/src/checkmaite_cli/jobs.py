@@ -123,6 +123,7 @@ def as_document(record: JobRecord) -> dict[str, Any]:
         "name": record.name,
         "status": str(record.status),
         "capability_id": record.capability_id,
+        "recovers": record.recovers or None,
         "submitted_by": record.client,
         "submitted_at": _time(record.submitted_at),
         "started_at": view.started_at,
@@ -133,6 +134,7 @@ def as_document(record: JobRecord) -> dict[str, Any]:
         "cancel_requested_at": _time(record.cancel_requested_at),
         "shared_with": record.adopted,
         "place": record.place or None,
+        "waiting_for": record.waiting_for or None,
         "demand": record.demand,
         "store_uri": record.store_uri,
         "failure": outcome.failure.model_dump(mode="json") if outcome and outcome.failure else None,
@@ -156,7 +158,9 @@ def took(record: JobRecord) -> str:
 
 
 def why(record: JobRecord) -> str:
-    """Why a job failed, in one line; empty if it did not."""
+    """Why a job failed, or what it waits for, in one line; empty if neither."""
+    if record.waiting_for:
+        return plain(f"waits for {record.waiting_for}")
     outcome = record.parsed_outcome()
     failure: FailureRecord | None = outcome.failure if outcome else None
     if failure is None or str(record.status) != "FAILED":

@@ -36,7 +36,7 @@ def vacuum_store(uri: str) -> None:
     console = make_console()
     with opened(uri) as store:
         report = store.vacuum()
-    objects = report.files + report.segments + report.reports + report.probes
+    objects = report.files + report.segments + report.reports + report.probes + report.staged
     if not objects and not report.manifests:
         console.print("There was nothing to remove.")
         return

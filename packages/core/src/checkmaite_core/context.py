@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class RunMonitor(Protocol):
-    """The backend's end of a run. Both methods are cheap and never raise for a lost connection."""
+    """The backend's end of a run. Its methods are cheap and never raise for a lost connection."""
 
     def report_progress(self, done: int, total: int | None, description: str) -> None:
         """Pass on how far the run is; the monitor itself decides how often it really sends."""
@@ -21,6 +21,10 @@ class RunMonitor(Protocol):
 
     def cancel_requested(self) -> bool:
         """Whether somebody has asked for the job to be cancelled."""
+        ...
+
+    def report_waiting(self, reason: str | None) -> None:
+        """Pass on what the run waits for, such as a store that does not answer; None once it goes on."""
         ...
 
 

@@ -69,6 +69,9 @@ class _CancelWatch:
         self.told = self.told or self._monitor.cancel_requested()
         return self.told
 
+    def report_waiting(self, reason: str | None) -> None:
+        self._monitor.report_waiting(reason)
+
     def stopped(self, error: BaseException) -> bool:
         """Whether the code ended because of a cancellation.
 

@@ -83,6 +83,7 @@ class JobView:
         finished_at: When it ended (UTC).
         progress: How far it is, if the code says so.
         pending_reason: What it waits for, while it is PENDING.
+        waiting_for: What keeps it from going on since it has begun, such as a store that does not answer.
         failure: How it failed or was cancelled.
         reference: Its results, once COMPLETED.
     """
@@ -92,6 +93,7 @@ class JobView:
     finished_at: datetime | None = None
     progress: Progress | None = None
     pending_reason: str | None = None
+    waiting_for: str | None = None
     failure: FailureRecord | None = None
     reference: CapabilityRunRef | None = None
 
@@ -165,6 +167,14 @@ class Job(ABC):
         """What the job waits for, while it is PENDING; None where nothing is known to hold it up."""
         return self.view().pending_reason
 
+    @property
+    def waiting_for(self) -> str | None:
+        """What keeps the job from going on since it has begun, and since when; None where nothing does.
+
+        Such as ``the analytics store at s3://bucket/results, since 12:03:11 UTC: connection refused``.
+        """
+        return self.view().waiting_for
+
     def result(self, timeout: float | None = None) -> CapabilityRunRef:
         """Wait for the end and return the reference to the results.
 
@@ -231,6 +241,8 @@ class Job(ABC):
         extra = f" {fraction:.0%}" if fraction is not None else ""
         if view.pending_reason:
             extra += f" ({view.pending_reason})"
+        if view.waiting_for:
+            extra += f" (waits for {view.waiting_for})"
         if self.origin is not JobOrigin.STARTED:
             extra += f" ({self.origin}, submitted {self.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
         return f"<Job {self.job_id} {self.name!r} {view.status}{extra}>"

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from checkmaite_core.plugins import RESULT_STORES, load_plugin
 from checkmaite_core.provenance import Provenance
-from checkmaite_core.record import TableRows
+from checkmaite_core.record import ScalarType, TableRows
 from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_core.report import INLINE_REPORT_LIMIT, ArtifactReport, InlineTextReport
 
@@ -135,6 +135,50 @@ class ResultStore(Protocol):
 
         Raises:
             StoreError: The store could not be asked.
+        """
+        ...
+
+    def check_columns(self, table: str, columns: Mapping[str, ScalarType]) -> None:
+        """Refuse columns that a commit could not write, before there is anything to commit. Changes nothing.
+
+        Raises:
+            SchemaError: A column is registered with another type.
+            StoreError: The store could not be asked.
+        """
+        ...
+
+    def stage(self, event_id: str, data: bytes) -> None:
+        """Keep what a run has computed, until it is committed, apart from all results: no query sees it.
+
+        What is there already for this event stays. It is removed by :meth:`discard_staged`, and by the store's own
+        housekeeping once it is long of no use. Who can write here can run code on a worker that takes it up again.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        ...
+
+    def staged(self, event_id: str) -> bytes | None:
+        """What was kept by :meth:`stage`, byte by byte; None if nothing was, or is any more.
+
+        Raises:
+            StoreError: The store could not be asked, or it is damaged.
+        """
+        ...
+
+    def has_staged(self, event_id: str) -> bool:
+        """Whether :meth:`staged` would give something; it is not read.
+
+        Raises:
+            StoreError: The store could not be asked.
+        """
+        ...
+
+    def discard_staged(self, event_id: str) -> None:
+        """Remove what :meth:`stage` kept; nothing if there is nothing, or where this process may not delete.
+
+        Raises:
+            StoreError: The store could not be reached.
         """
         ...
 

@@ -82,6 +82,10 @@ class TrackedJob(Job):
         """A worker has begun (again, if it is a retry)."""
         self._update(status=JobStatus.RUNNING, started_at=started_at, pending_reason=None)
 
+    def mark_waiting(self, reason: str | None) -> None:
+        """Say what keeps the job from going on; None once nothing does."""
+        self._update(waiting_for=reason)
+
     def mark_pending(self, reason: str | None) -> None:
         """Say why the job waits; it stays PENDING. Without effect once it runs."""
         with self._changed:
@@ -104,6 +108,7 @@ class TrackedJob(Job):
                 started_at=outcome.started_at or self._view.started_at,
                 finished_at=outcome.finished_at,
                 pending_reason=None,
+                waiting_for=None,
                 failure=outcome.failure,
                 reference=outcome.reference,
             )

@@ -75,6 +75,7 @@ class Request:
     policy: Policy = field(default_factory=Policy)
     stored: bool = True
     force: bool = False
+    recovers: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,17 @@ from checkmaite_ledger.decisions import (
     Request,
     Settle,
 )
-from checkmaite_ledger.events import Accepted, Adopted, AttemptFailed, Began, CancelRequested, Ended, Event, Started
+from checkmaite_ledger.events import (
+    Accepted,
+    Adopted,
+    AttemptFailed,
+    Began,
+    CancelRequested,
+    Ended,
+    Event,
+    Started,
+    Waiting,
+)
 from checkmaite_ledger.records import JobRecord, accept, evolve
 
 __all__ = [
@@ -223,6 +233,16 @@ class Directory:
             return Decision()
         return Decision((self._change(Began(job_id, at, attempt, place)),))
 
+    def waits(self, job_id: str, attempt: int, *, reason: str, now: float) -> Decision:
+        """Something keeps the latest start of a job from going on, or its settling; empty: nothing does any more.
+
+        Nothing if the job has ended, the start is not the latest, or that is known.
+        """
+        record = self.jobs.get(job_id)
+        if record is None or record.ended or record.attempt != attempt or record.waiting_for == reason:
+            return Decision()
+        return Decision((self._change(Waiting(job_id, now, attempt, reason)),))
+
     def attempt_ended(self, job_id: str, attempt: int, end: AttemptEnd, *, now: float) -> Decision:
         """One start has ended: the job ends, is queued again, or is to be settled.
 
@@ -341,6 +361,7 @@ class Directory:
             self._index.policy(request.policy),
             request.stored,
             request.force,
+            request.recovers,
         )
         if not request.stored:
             self._in_memory.add(request.job_id)

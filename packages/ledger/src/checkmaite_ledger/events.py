@@ -16,6 +16,7 @@ __all__ = [
     "Event",
     "Policy",
     "Started",
+    "Waiting",
     "decode",
     "encode",
 ]
@@ -60,6 +61,7 @@ class Accepted:
         policy: How it is to be treated.
         stored: Whether its payload is in the ledger, so that it can be started by another registry.
         force: Whether equal work was to be ignored.
+        recovers: The job whose staged outputs it commits, instead of running anything; empty for all others.
     """
 
     job_id: str
@@ -75,6 +77,7 @@ class Accepted:
     policy: Policy = Policy()
     stored: bool = True
     force: bool = False
+    recovers: str = ""
     kind: ClassVar[str] = "accepted"
 
 
@@ -137,6 +140,24 @@ class Began:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Something keeps a job that has begun from going on, or does so no more. Informative, as :class:`Began`.
+
+    Attributes:
+        job_id: The job.
+        at: When (POSIX seconds, the registry's clock).
+        attempt: Which start of it.
+        reason: What it waits for, since when and why; empty once it goes on.
+    """
+
+    job_id: str
+    at: float
+    attempt: int
+    reason: str = ""
+    kind: ClassVar[str] = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFailed:
     """One start of a job is over, and the job has not ended with it. Exactly one of the last two is given.
 
@@ -190,9 +211,9 @@ class Ended:
     kind: ClassVar[str] = "ended"
 
 
-Event = Accepted | Adopted | Started | Began | AttemptFailed | CancelRequested | Ended
+Event = Accepted | Adopted | Started | Began | Waiting | AttemptFailed | CancelRequested | Ended
 _KINDS: dict[str, type[Any]] = {
-    one.kind: one for one in (Accepted, Adopted, Started, Began, AttemptFailed, CancelRequested, Ended)
+    one.kind: one for one in (Accepted, Adopted, Started, Began, Waiting, AttemptFailed, CancelRequested, Ended)
 }
 _FIELDS: dict[type[Any], tuple[str, ...]] = {one: tuple(f.name for f in fields(one)) for one in _KINDS.values()}
 

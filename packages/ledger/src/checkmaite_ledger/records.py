@@ -18,6 +18,7 @@ from checkmaite_ledger.events import (
     Event,
     Policy,
     Started,
+    Waiting,
 )
 
 __all__ = ["JobRecord", "evolve"]
@@ -56,6 +57,8 @@ class JobRecord:
             start. It only moves forward.
         ended_at: When it ended (POSIX seconds, the registry's clock).
         outcome: How it ended: a :class:`checkmaite_core.outcome.Outcome` as JSON text; empty before.
+        recovers: The job whose staged outputs it commits, instead of running anything; empty for all others.
+        waiting_for: What keeps it from going on since it has begun; empty if nothing does.
     """
 
     job_id: str
@@ -85,6 +88,8 @@ class JobRecord:
     status: JobStatus = JobStatus.PENDING
     ended_at: float | None = None
     outcome: str = ""
+    recovers: str = ""
+    waiting_for: str = ""
 
     @property
     def ended(self) -> bool:
@@ -105,7 +110,7 @@ class JobRecord:
         outcome = self.parsed_outcome()
         began = None if self.began_at is None else datetime.fromtimestamp(self.began_at, UTC)
         if outcome is None:
-            return JobView(status=self.status, started_at=began)
+            return JobView(status=self.status, started_at=began, waiting_for=self.waiting_for or None)
         return JobView(
             status=self.status,
             started_at=outcome.started_at or began,
@@ -131,6 +136,7 @@ def accept(event: Accepted, position: int) -> JobRecord:
         store_uri=event.store_uri,
         policy=event.policy,
         stored=event.stored,
+        recovers=event.recovers,
     )
 
 
@@ -154,7 +160,10 @@ def evolve(record: JobRecord, event: Event) -> JobRecord:
                 place="",
                 retry="",
                 failure="",
+                waiting_for="",
             )
+        case Waiting():
+            return replace(record, waiting_for=event.reason)
         case Began():
             return replace(record, began_at=event.at, place=event.place, status=JobStatus.RUNNING)
         case AttemptFailed():
@@ -169,6 +178,7 @@ def evolve(record: JobRecord, event: Event) -> JobRecord:
                 outcome=event.outcome,
                 retry="",
                 failure="",
+                waiting_for="",
             )
         case _:
             assert_never(event)

@@ -356,6 +356,7 @@ class RaySimpleBackend(JobBackend):
                 task.job.mark_running(event.started_at)
                 if event.progress:
                     task.job.set_progress(Progress(*event.progress))
+                task.job.mark_waiting(event.waiting_for)
 
     def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
         """What the dispatcher called has failed: end the jobs it was about, or report it."""

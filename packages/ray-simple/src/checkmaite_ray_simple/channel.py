@@ -35,6 +35,7 @@ class Event:
         pid: The worker's process.
         node_id: The worker's node.
         progress: Items done, items in all, and what is being done; None if the code has not said.
+        waiting_for: What keeps it from going on; None if nothing does.
     """
 
     job_id: str
@@ -43,10 +44,15 @@ class Event:
     pid: int
     node_id: str
     progress: tuple[int, int | None, str] | None = None
+    waiting_for: str | None = None
 
     def with_progress(self, done: int, total: int | None, description: str) -> Event:
         """The same, further on."""
         return replace(self, progress=(done, total, description))
+
+    def waiting(self, reason: str | None) -> Event:
+        """The same, waiting for something, or going on."""
+        return replace(self, waiting_for=reason)
 
 
 # Calls in flight when its process dies are made again once it is back; the driver repeats the cancellations.

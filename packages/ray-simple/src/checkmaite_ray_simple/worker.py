@@ -67,6 +67,11 @@ class _Monitor:
             self._held_back = True
             _alarm.set(wait, self._send)
 
+    def report_waiting(self, reason: str | None) -> None:
+        self._last = self._last.waiting(reason)
+        _alarm.clear()
+        self._send()  # with whatever was held back: it has nothing better to do
+
     def _send(self) -> None:
         self._held_back = False
         self._reported = time.monotonic()

@@ -49,6 +49,7 @@ class _Task:
     began: bool = False
     place: str = ""
     cancelling: bool = False
+    waiting_for: str | None = None
     end: tuple[Any, ...] | None = None
 
 
@@ -102,6 +103,8 @@ class Controller:
                 self._outbox.add(task.end)
             elif task.began:
                 self._outbox.add(("began", task.item.job_id, task.item.attempt, None, task.place))
+                if task.waiting_for is not None:
+                    self._outbox.add(("waiting", task.item.job_id, task.item.attempt, task.waiting_for))
         held = [(task.item.job_id, task.item.attempt) for task in self._tasks.values()]
         return {"incarnation": self._incarnation, "holding": held, "pid": os.getpid()}
 
@@ -186,6 +189,9 @@ class Controller:
             self._outbox.add(("began", event.job_id, event.attempt, event.started_at.timestamp(), task.place))
         if event.progress:
             self._outbox.add(("progress", event.job_id, event.attempt, event.progress))
+        if event.waiting_for != task.waiting_for:
+            task.waiting_for = event.waiting_for
+            self._outbox.add(("waiting", event.job_id, event.attempt, event.waiting_for))
 
     async def is_cancelled(self, job_id: str) -> bool:
         """Whether the job is to stop."""

@@ -111,6 +111,8 @@ class Listener:
                 self._handles.hear_progress(*rest)
             elif kind == "waits":
                 self._handles.hear_why(*rest)
+            elif kind == "waiting":
+                self._handles.hear_waiting(*rest)
             elif kind == "maintenance":
                 self.warnings.append((rest[0], rest[1]))
             elif kind == "sealed":
@@ -172,6 +174,7 @@ class Listener:
     def _hear_all(self, answer: dict[str, Any]) -> None:
         for job_id, what in answer["jobs"].items():
             self._handles.hear(job_id, tuple(what["view"][1:]))
+            self._handles.hear_waiting(job_id, what.get("waiting_for"))
 
     def _may_call(self) -> bool:
         """Whether there is a Ray to call. Asked before every call: Ray would start a new one for a call without."""

@@ -190,6 +190,7 @@ class Reign:
             "submitted_at": record.submitted_at,
             "view": wire_view(record),
             "waits": self._upkeep.reasons.get(job_id),
+            "waiting_for": record.waiting_for or None,
         }
 
     # What is durable.
@@ -215,6 +216,8 @@ class Reign:
             self._held_back.discard(record.job_id)
             if isinstance(event, Ended | AttemptFailed) and record.attempt:
                 self.roster.forget(record.slot, record.incarnation, record.job_id, record.attempt)
+            if before is not None and before.waiting_for and not record.waiting_for:
+                self._sessions.tell(record.job_id, ("waiting", record.job_id, None))
             if before is None or before.status is not record.status:
                 self._sessions.tell(record.job_id, ("view", *wire_view(record)), last=record.ended)
 
@@ -290,11 +293,21 @@ class Reign:
                     self._sessions.tell(job_id, ("view", *wire_view(change.record)))
             elif kind == "progress":
                 self._sessions.tell(job_id, ("progress", job_id, rest[1]))
+            elif kind == "waiting":
+                self.wait_for(job_id, rest[0], rest[1])
         if not ended:
             return _nothing_to_wait_for()
         done = self._commit(Decision(), within=_UNHURRIED)
         self._dispatch()
         return done
+
+    def wait_for(self, job_id: str, attempt: int, reason: str | None) -> None:
+        """Tell clients, and write down, what keeps a job that has begun from going on; None once nothing does."""
+        decision = self.directory.waits(job_id, attempt, reason=reason or "", now=time.time())
+        self._commit(decision, within=_INFORMATIVE)
+        for change in decision.changes:  # it is informative, as that it has begun
+            self.published[job_id] = change.record
+            self._sessions.tell(job_id, ("waiting", job_id, reason))
 
     def _on_end_of(self, job_id: str, decision: Decision) -> None:
         hurried = bool(decision.actions) or self._sessions.is_awaited(job_id)

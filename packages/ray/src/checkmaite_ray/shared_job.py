@@ -155,6 +155,7 @@ class Handles:
             if known is None:
                 return self.made(job_id, what, JobOrigin.STARTED)
         known.hear(tuple(what["view"][1:]))
+        known.mark_waiting(what.get("waiting_for"))
         return known
 
     def made(self, job_id: str, what: dict[str, Any], origin: JobOrigin) -> SharedJob:
@@ -164,6 +165,7 @@ class Handles:
         if what["waits"]:
             job.mark_pending(what["waits"])
         job.hear(tuple(what["view"][1:]))
+        job.mark_waiting(what.get("waiting_for"))
         with self._lock:
             early = self._early.get(job_id)
             if early is not None:
@@ -201,6 +203,13 @@ class Handles:
             jobs = list(self._jobs.get(job_id, ()))
         for job in jobs:
             job.hear_progress(progress)
+
+    def hear_waiting(self, job_id: str, reason: str | None) -> None:
+        """What keeps a job that has begun from going on; None once nothing does."""
+        with self._lock:
+            jobs = list(self._jobs.get(job_id, ()))
+        for job in jobs:
+            job.mark_waiting(reason)
 
     def hear_why(self, job_id: str, reason: str) -> None:
         """What a job waits for."""

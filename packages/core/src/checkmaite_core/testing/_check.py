@@ -42,6 +42,9 @@ class _NobodyWatches:
     def cancel_requested(self) -> bool:
         return False
 
+    def report_waiting(self, reason: str | None) -> None:
+        pass
+
 
 def check_capability(
     capability: Any,

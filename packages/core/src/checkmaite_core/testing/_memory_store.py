@@ -36,6 +36,7 @@ class _Contents:
     events: dict[str, RunBundle | None] = field(default_factory=dict)  # None marks an abandoned one
     columns: dict[str, dict[str, ScalarType]] = field(default_factory=dict)
     reports: dict[str, str] = field(default_factory=dict)
+    staged: dict[str, bytes] = field(default_factory=dict)
     probes: set[str] = field(default_factory=set)
 
 
@@ -74,15 +75,42 @@ class MemoryResultStore:
 
     def _register(self, bundle: RunBundle) -> None:
         for rows in bundle.tables:
-            known = self._contents.columns.get(rows.table, {})
-            for name, kind in rows.columns.items():
-                if known.get(name, kind) != kind:
-                    raise SchemaError(
-                        f"table {rows.table!r}, column {name!r} holds {known[name]}, but the new rows hold {kind}.",
-                        hint="Give the column its first type, or a new name.",
-                    )
+            self._check(rows.table, rows.columns)
         for rows in bundle.tables:
             self._contents.columns.setdefault(rows.table, {}).update(rows.columns)
+
+    def _check(self, table: str, columns: Mapping[str, ScalarType]) -> None:
+        known = self._contents.columns.get(table, {})
+        for name, kind in columns.items():
+            if known.get(name, kind) != kind:
+                raise SchemaError(
+                    f"table {table!r}, column {name!r} holds {known[name]}, but the new rows hold {kind}.",
+                    hint="Give the column its first type, or a new name.",
+                )
+
+    def check_columns(self, table: str, columns: Mapping[str, ScalarType]) -> None:
+        """Refuse columns that have another type here."""
+        with self._contents.lock:
+            self._check(table, columns)
+
+    def stage(self, event_id: str, data: bytes) -> None:
+        """Keep what a run has computed; what is there already stays."""
+        with self._contents.lock:
+            self._contents.staged.setdefault(check_event_id(event_id), data)
+
+    def staged(self, event_id: str) -> bytes | None:
+        """What was kept; None if nothing was."""
+        with self._contents.lock:
+            return self._contents.staged.get(check_event_id(event_id))
+
+    def has_staged(self, event_id: str) -> bool:
+        """Whether something was kept."""
+        return self.staged(event_id) is not None
+
+    def discard_staged(self, event_id: str) -> None:
+        """Remove what was kept."""
+        with self._contents.lock:
+            self._contents.staged.pop(check_event_id(event_id), None)
 
     def settle(self, event_id: str) -> CapabilityRunRef | None:
         """Decide whether the event was committed (see :meth:`checkmaite_core.ResultStore.settle`)."""

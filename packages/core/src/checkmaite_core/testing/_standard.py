@@ -24,6 +24,7 @@ pytest.register_assert_rewrite(
     "checkmaite_core.testing._store_probing",
     "checkmaite_core.testing._store_reading",
     "checkmaite_core.testing._store_sharing",
+    "checkmaite_core.testing._store_staging",
 )
 
 _GUARD = "test_no_standard_test_is_overridden_or_deleted"

@@ -7,11 +7,14 @@ from checkmaite_core.testing._store_history import HistoryTests
 from checkmaite_core.testing._store_probing import ProbingTests
 from checkmaite_core.testing._store_reading import ReadingTests
 from checkmaite_core.testing._store_sharing import SharingTests
+from checkmaite_core.testing._store_staging import StagingTests
 
 __all__ = ["ResultStoreSuite"]
 
 
-class ResultStoreSuite(CommitTests, ReadingTests, SharingTests, HistoryTests, ProbingTests, standard=True):
+class ResultStoreSuite(
+    CommitTests, ReadingTests, SharingTests, HistoryTests, ProbingTests, StagingTests, standard=True
+):
     """Standard tests that every result store passes.
 
     Subclass it, under a name that begins with ``Test``, in a test module of the store's:

@@ -59,6 +59,9 @@ class _Monitor:
     def cancel_requested(self) -> bool:
         return self._job.cancel_requested
 
+    def report_waiting(self, reason: str | None) -> None:
+        self._job.mark_waiting(reason)
+
 
 class ThreadBackend(JobBackend):
     """Runs jobs in threads of this process, through everything that a real worker does.
