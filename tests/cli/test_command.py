@@ -99,7 +99,7 @@ def test_a_missing_connector_names_the_extra_that_brings_it(run: Run, tmp_path: 
     assert "Traceback" not in result.stderr
 
 
-def test_an_error_that_is_not_ours_keeps_its_traceback() -> None:
+def test_an_unexpected_exception_is_a_defect_of_ours_with_its_traceback_and_a_status_of_its_own() -> None:
     program = """
 import sys
 from checkmaite_cli import main
@@ -110,6 +110,11 @@ app.app = broken
 main.main()
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert "ValueError: a bug" in result.stderr
+    assert result.returncode == 70
     assert "Traceback" in result.stderr
+    trace, _, told = result.stderr.partition("\nerror: ")
+    assert "ValueError: a bug" in trace
+    assert "unexpected exception in checkmaite while running this command: ValueError: a bug" in told
+    assert "not of your code or your installation" in told
+    assert "checkmaite-cli " in told
+    assert "Python 3." in told

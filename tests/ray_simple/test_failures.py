@@ -43,6 +43,27 @@ def test_a_worker_that_lacks_the_code_that_runs_jobs_is_said_with_what_to_instal
     assert "Install checkmaite-ray-simple" in record.message
 
 
+@pytest.mark.parametrize("line", ["KeyError: 'caps'", "pydantic_core._pydantic_core.ValidationError: 1 error"])
+@pytest.mark.parametrize("importing", [False, True])
+def test_what_nobody_foresaw_in_our_own_function_is_a_defect_and_no_missing_installation(line, importing):
+    text = f"ray::run_job()\n  File x.py, line 3, in find\n{line}"
+    if importing:  # an import of ours that raises as no incomplete installation does
+        text = f"RuntimeError: The remote function failed to import on the worker.\n\n{text}"
+    record, loss = classify(raised.RayTaskError("run_job", text, RuntimeError(text)), 1, ", process 7 on node abc")
+    assert (record.kind, loss, record.retryable) == (FailureKind.DEFECT, None, False)
+    assert record.error_type == "checkmaite_core.errors.DefectError"
+    assert line in record.message
+    assert "process 7 on node abc" in record.message
+    assert "nstall checkmaite" not in record.message
+    assert "in find" in record.traceback
+
+
+def test_an_exception_in_our_own_bookkeeping_is_a_defect_and_no_loss():
+    record, loss = classify(KeyError("job-1"), 1, "")
+    assert (record.kind, loss) == (FailureKind.DEFECT, None)
+    assert classify(ConnectionError("gone"), 1, "")[1] is Loss.LOST
+
+
 def test_an_order_that_a_worker_cannot_read_fails_with_what_it_says_of_that():
     cause = VersionSkewError("the worker's checkmaite-core is older.", hint="Update the image.")
     record, _ = classify(raised.RayTaskError("run_job", "pages", cause), 1, "")

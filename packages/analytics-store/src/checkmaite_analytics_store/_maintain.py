@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from checkmaite_analytics_store._layout import INBOX, event_of_key
 from checkmaite_analytics_store._manifest import ManifestReader
+from checkmaite_core.defects import explained
 from checkmaite_core.store import maintenance_warning
 from checkmaite_storage import ObjectStore
 
@@ -91,7 +92,7 @@ class Upkeep:
         try:
             maintain()
         except Exception as error:  # the boundary of a thread, and of a service that nobody called: told as a warning
-            failure: str | None = str(error)
+            failure: str | None = str(explained(error, "putting the store in order"))
         else:
             failure = None
         with self._lock:

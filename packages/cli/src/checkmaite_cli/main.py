@@ -12,6 +12,8 @@ from typing import NoReturn
 __all__ = ["main"]
 
 FAILED = 1
+DEFECT = 70
+"""As sysexits.h has it for an internal error, so that scripts can tell it from all that a user can mend."""
 INTERRUPTED = 130
 
 
@@ -19,7 +21,8 @@ def main() -> NoReturn:
     """Run ``checkmaite`` with the process's arguments.
 
     Exit status: 0 if all went well, 1 after an error of ours (its message and hint go to stderr, without a
-    traceback), 2 for a command that cannot be understood, 130 after Ctrl-C.
+    traceback), 2 for a command that cannot be understood, 70 after an unexpected exception (with its traceback, and how
+    to report it), 130 after Ctrl-C.
     """
     signal.signal(signal.SIGINT, _interrupted)
     for stream in (sys.stdout, sys.stderr):
@@ -32,14 +35,16 @@ def main() -> NoReturn:
 
         app()
         sys.exit(0)
-    except Exception as error:  # ours are shown as text, all others go on
+    except Exception as error:  # the boundary of the program: all of them are told
         from checkmaite_cli.console import show_error
-        from checkmaite_core.errors import CheckmaiteError
+        from checkmaite_core.defects import explained
+        from checkmaite_core.errors import DefectError
 
-        if not isinstance(error, CheckmaiteError):
-            raise  # a bug: its traceback is what we need to see
-        show_error(error)
-        sys.exit(FAILED)
+        told = explained(error, "running this command")
+        if isinstance(told, DefectError):
+            sys.stderr.write(told.traceback)
+        show_error(told)
+        sys.exit(DEFECT if isinstance(told, DefectError) else FAILED)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> NoReturn:

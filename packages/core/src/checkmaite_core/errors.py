@@ -27,6 +27,7 @@
     │   ├── JobCancelledError
     │   ├── JobTimeoutError                 also a TimeoutError: the wait ended, the job goes on
     │   └── JobNotFoundError
+    ├── DefectError                         an unexpected exception in checkmaite: a defect of ours
     ├── DeploymentError                     client, image and overlay do not fit together
     │   ├── VersionSkewError
     │   └── PreflightError                  ``report`` says what would stop the jobs, and who mends it
@@ -72,6 +73,7 @@ __all__ = [
     "ConfigurationError",
     "ContainerNotFoundError",
     "CorruptObjectError",
+    "DefectError",
     "DeploymentError",
     "EpochTakenError",
     "EventAbandonedError",
@@ -264,6 +266,20 @@ class JobTimeoutError(JobError, TimeoutError):
 
 class JobNotFoundError(JobError):
     """The backend knows no job of this id."""
+
+
+class DefectError(CheckmaiteError):
+    """An unexpected exception in checkmaite: a defect of checkmaite, not of the user's code or installation.
+
+    Made by :func:`checkmaite_core.defects.explained`, at each place that has to go on after an exception.
+
+    Attributes:
+        traceback: Where it was raised, as text: the exception itself may have been raised in another process.
+    """
+
+    def __init__(self, message: str, *, hint: str, traceback: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.traceback = traceback
 
 
 class DeploymentError(CheckmaiteError):

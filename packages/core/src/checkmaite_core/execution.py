@@ -22,9 +22,11 @@ from typing import Any
 
 from checkmaite_core.capability import Capability
 from checkmaite_core.context import RunMonitor, monitored
+from checkmaite_core.defects import explained, raised_by_us
 from checkmaite_core.deployment import Environment, SkewPolicy, describe_alike, require_match, why_unreadable
 from checkmaite_core.errors import (
     CheckmaiteError,
+    DeploymentError,
     EventAbandonedError,
     JobCancelledError,
     PayloadError,
@@ -102,7 +104,7 @@ def execute(
     """
     started_at = utc_now()
     try:
-        reference = _run_and_commit(order, payload, loads, _CancelWatch(monitor), attempt)
+        reference = _guarded(order, payload, loads, _CancelWatch(monitor), attempt)
     except _Stop as stop:
         again = stop.raised and is_named(stop.error, retry_exceptions)
         failure = FailureRecord.from_exception(
@@ -145,11 +147,33 @@ def maintain(order: WorkOrder, *, at_least: int) -> FailureRecord | None:
         _require_match(order.environment.without_work(), order.version_skew)
     except CheckmaiteError as error:
         return FailureRecord.from_exception(error, FailureKind.DEPLOYMENT)
+    except Exception as error:  # as in _guarded()
+        stop = _unforeseen(error, "comparing the environments of client and worker")
+        return FailureRecord.from_exception(stop.error, stop.kind)
     try:
         _open_store(order.store.model_dump_json()).maintain(at_least=at_least)
     except Exception as error:  # as in settle()
-        return FailureRecord.from_exception(error, FailureKind.STORE, retryable=_is_transient(error))
+        stop = _store_stop(error, order, "putting the store in order")
+        return FailureRecord.from_exception(stop.error, stop.kind, retryable=_is_transient(error))
     return None
+
+
+def _guarded(
+    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: _CancelWatch, attempt: int
+) -> CapabilityRunRef:
+    try:
+        return _run_and_commit(order, payload, loads, watch, attempt)
+    except _Stop:
+        raise
+    except MemoryError as error:
+        raise _Stop(FailureKind.OUT_OF_MEMORY, error) from error
+    except Exception as error:  # the boundary of our own code: what comes here was foreseen by nobody
+        raise _unforeseen(error, f"running job {order.job_id}") from error
+
+
+def _unforeseen(error: BaseException, doing: str, owner: str = "") -> _Stop:
+    found = explained(error, doing, owner=owner)
+    return _Stop(FailureKind.DEPLOYMENT if isinstance(found, DeploymentError) else FailureKind.DEFECT, found)
 
 
 def _run_and_commit(
@@ -171,7 +195,7 @@ def _run_and_commit(
     except EventAbandonedError as error:
         raise _Stop(FailureKind.LOST, error) from error
     except Exception as error:  # as in settle()
-        raise _Stop(FailureKind.STORE, error) from error
+        raise _store_stop(error, order, "committing results") from error
 
 
 def _require_match(client: Environment, policy: SkewPolicy) -> None:
@@ -183,7 +207,7 @@ def _store_of(order: WorkOrder) -> ResultStore:
     try:
         return _open_store(order.store.model_dump_json())
     except Exception as error:  # as in settle()
-        raise _Stop(FailureKind.STORE, error) from error
+        raise _store_stop(error, order, "opening the analytics store") from error
 
 
 def _committed_before(order: WorkOrder) -> CapabilityRunRef | None:
@@ -192,7 +216,16 @@ def _committed_before(order: WorkOrder) -> CapabilityRunRef | None:
     try:
         return store.reference(order.job_id)
     except Exception as error:  # as in settle()
-        raise _Stop(FailureKind.STORE, error) from error
+        raise _store_stop(error, order, "asking for an earlier commit") from error
+
+
+def _store_stop(error: Exception, order: WorkOrder, doing: str) -> _Stop:
+    """What a store has raised: its own error, the system's, or a defect of the plugin that it is."""
+    if isinstance(error, MemoryError):
+        return _Stop(FailureKind.OUT_OF_MEMORY, error)
+    if isinstance(error, CheckmaiteError | OSError):
+        return _Stop(FailureKind.STORE, error)
+    return _unforeseen(error, doing, f"the result store {order.store.backend!r}")
 
 
 def _unpickle(order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: _CancelWatch) -> Payload:
@@ -229,6 +262,8 @@ def _bundle(order: WorkOrder, work: Payload, store: ResultStore, watch: _CancelW
             bundle = bundle_run(run, event_id=order.job_id, provenance=provenance, store_uri=store.uri, report=report)
     except BaseException as error:  # the boundary to the user's code, SystemExit and KeyboardInterrupt included
         if not watch.stopped(error):
+            if raised_by_us(error):
+                raise _unforeseen(error, f"running job {order.job_id}") from error
             out_of_memory = isinstance(error, MemoryError)
             kind = FailureKind.OUT_OF_MEMORY if out_of_memory else FailureKind.USER_CODE
             raise _Stop(kind, error, raised=True) from error

@@ -30,6 +30,8 @@ class FailureKind(StrEnum):
     """The worker's environment does not fit the client's, so nothing was run."""
     CANCELLED = "cancelled"
     """Somebody cancelled it."""
+    DEFECT = "defect"
+    """Checkmaite itself raised an unexpected exception."""
 
 
 class FailureRecord(BaseModel):

@@ -257,6 +257,7 @@ def _failed(job: Job, failure: FailureRecord) -> JobFailedError:
         FailureKind.STORE: "its results could not be stored:",
         FailureKind.DEPLOYMENT: "the worker's environment does not fit:",
         FailureKind.CANCELLED: "it was cancelled:",
+        FailureKind.DEFECT: "checkmaite has a defect:",
     }[failure.kind]
     hint = {
         FailureKind.USER_CODE: "Read job.failure.traceback; the line that raised is at its end.",
@@ -266,6 +267,7 @@ def _failed(job: Job, failure: FailureRecord) -> JobFailedError:
         FailureKind.DEPLOYMENT: "Make client and workers one deployment: install from the same lock, or send the "
         "code with runtime_env.",
         FailureKind.CANCELLED: "Submit it again if its results are wanted.",
+        FailureKind.DEFECT: "Report it, with job.failure.traceback.",
     }[failure.kind]
     short = failure.error_type.removeprefix("builtins.")
     # An error of ours has brought its own remedy, which is nearer to the cause than one for its kind.

@@ -273,7 +273,7 @@ class RaySimpleBackend(JobBackend):
         elif loss is not None:
             limit = self._options.max_retries if loss is failures.Loss.LOST else self._options.oom_retries
             self._retry(task, failure, loss, limit)
-        elif task.attempt == 1 and not task.job.cancel_requested:
+        elif task.attempt == 1 and failure.kind is FailureKind.DEPLOYMENT and not task.job.cancel_requested:
             # It has never begun, so there is nothing to settle, and no worker in this overlay that could.
             self._end(task, Outcome(status=JobStatus.FAILED, failure=failure, finished_at=utc_now()))
         else:
@@ -365,7 +365,8 @@ class RaySimpleBackend(JobBackend):
             failure = failures.describe(error, task.attempt, task.place, self._own_overlay.secrets)
             self._end_unsettled(task, failure, error)
         if not tasks and not self._closed:
-            sys.excepthook(type(error), error, error.__traceback__)
+            found = failures.as_defect(error, "looking after jobs")
+            sys.excepthook(type(found), found, found.__traceback__)
 
     def _has_ray(self) -> bool:
         """Whether there is a Ray to call; if not, nothing will ever come of the jobs, and they end here.

@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import re
 from collections.abc import Collection
 from enum import StrEnum
 
+import grpc
 from ray import exceptions as raised
 
+from checkmaite_core.defects import defect_of, explained
 from checkmaite_core.errors import CheckmaiteError, DeploymentError
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.outcome import Unsettled
 from checkmaite_ray_simple.overlay.masking import masked_text
 from checkmaite_ray_simple.overlay.setup_failures import explain_setup
 
-__all__ = ["Loss", "TaskLostError", "classify", "describe", "first_line", "read_answer"]
+__all__ = [
+    "Loss",
+    "TaskLostError",
+    "as_defect",
+    "classify",
+    "describe",
+    "first_line",
+    "last_line",
+    "read_answer",
+    "reason",
+    "was_not_imported",
+    "why_raised",
+]
 
 _NODE = (raised.NodeDiedError, raised.LocalRayletDiedError)
+_RAYS = (
+    raised.RayError,
+    ConnectionError,
+    grpc.RpcError,
+    asyncio.CancelledError,
+    concurrent.futures.CancelledError,
+)
+"""What Ray raises for a task: over ``ray://`` also what its connection does."""
+_NOT_IMPORTED = "failed to import on the worker"
+"""Ray's words, of a function and of an actor's class; the traceback of the import follows."""
+_MISSING = re.compile(r"^(?:ModuleNotFoundError|ImportError|AttributeError|OSError|SyntaxError): .*", re.MULTILINE)
+"""How an import ends where an installation is incomplete, or of another version or platform."""
+_LAST = re.compile(r"\w[\w.]*(?:Error|Exception|Exit|Interrupt)(?:: .*)?\Z")
 
 
 class TaskLostError(CheckmaiteError):
@@ -23,7 +53,9 @@ class TaskLostError(CheckmaiteError):
 
 
 def first_line(error: BaseException) -> str:
-    """What Ray raised, without the pages that may follow."""
+    """What Ray raised, without the pages that may follow; of a task that raised, what that was."""
+    if isinstance(error, raised.RayTaskError):
+        return last_line(str(error))
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
@@ -69,7 +101,12 @@ def classify(
         traceback = masked_text(record.traceback, secrets)
         return record.model_copy(update={"message": message, "traceback": traceback}), None
     if isinstance(error, raised.RayTaskError):
-        return FailureRecord.from_exception(_not_begun(error, place), FailureKind.DEPLOYMENT, attempts=attempts), None
+        found = why_raised(error, f"running jobs{place}")
+        kind = FailureKind.DEPLOYMENT if isinstance(found, DeploymentError) else FailureKind.DEFECT
+        return FailureRecord.from_exception(found, kind, attempts=attempts), None
+    if not isinstance(error, _RAYS):
+        found = explained(error, "looking after the job")
+        return FailureRecord.from_exception(found, FailureKind.DEFECT, attempts=attempts), None
     loss = Loss.LOST
     if isinstance(error, raised.WorkerCrashedError):
         what = "its worker process ended: it was killed, crashed, or called os._exit()"
@@ -85,19 +122,57 @@ def classify(
     return FailureRecord.from_exception(lost, FailureKind.LOST, retryable=True, attempts=attempts), loss
 
 
-def _not_begun(error: raised.RayTaskError, place: str) -> CheckmaiteError:
-    """What our own function raises: that the order cannot be read there, or Ray for it that it cannot be imported."""
-    if isinstance(error.cause, CheckmaiteError):
-        return error.cause
-    lines = [line.strip() for line in str(error).splitlines() if "Error: " in line]
-    found = DeploymentError(
-        f"the code that runs jobs, checkmaite_ray_simple, cannot be imported on the worker{place}: "
-        f"{lines[-1] if lines else first_line(error)}",
-        hint="Install checkmaite-ray-simple (or checkmaite-ray) in the worker's image, from the client's lock; "
-        "`checkmaite preflight` says which nodes lack it.",
-    )
-    found.__cause__ = error
-    return found
+def why_raised(error: raised.RayTaskError, doing: str) -> CheckmaiteError:
+    """What it means that a function or an actor of our own raised: it cannot be imported there, or it has a defect.
+
+    Args:
+        error: What Ray raised.
+        doing: What it was called for, as the end of a sentence.
+    """
+    text, cause = str(error), error.cause
+    if isinstance(cause, CheckmaiteError):
+        return cause
+    if _NOT_IMPORTED in text:
+        text = text[text.index(_NOT_IMPORTED) :]
+        missing = _MISSING.findall("\n".join(line.strip() for line in text.splitlines()))
+        if missing:
+            found: CheckmaiteError = DeploymentError(
+                f"the code of checkmaite cannot be imported on the worker, for {doing}: {missing[-1]}",
+                hint="Install checkmaite-ray-simple (or checkmaite-ray) in the worker's image, from the client's lock; "
+                "`checkmaite preflight` says which nodes lack it.",
+            )
+            found.__cause__ = error
+            return found
+    return defect_of(last_line(text), doing, where="a worker", trace=text, cause=error)
+
+
+def was_not_imported(text: str) -> bool:
+    """Whether Ray says in this text that it could not import what it was to run."""
+    return _NOT_IMPORTED in text
+
+
+def last_line(text: str) -> str:
+    """The exception that a traceback in Ray's text ends with; the text's last line if there is none."""
+    lines = [line.strip() for line in text.strip().splitlines()] or [""]
+    return next((line for line in reversed(lines) if _LAST.match(line)), lines[-1])
+
+
+def reason(error: BaseException, doing: str, else_: str) -> str:
+    """Why a task of our own did not do what it was started for: in full if that is a defect, or an installation's.
+
+    Args:
+        error: What Ray raised.
+        doing: What it was started for, as the end of a sentence.
+        else_: What it comes to where Ray has lost the task.
+    """
+    if isinstance(error, raised.RayTaskError):
+        return str(why_raised(error, doing))
+    return f"{else_} ({first_line(error)})"
+
+
+def as_defect(error: Exception, doing: str) -> Exception:
+    """What a thread of ours ends with: what Ray raises as it is, all else as the defect that it shows."""
+    return error if isinstance(error, _RAYS) else explained(error, doing)
 
 
 def read_answer(answer: str) -> tuple[str | None, FailureRecord | None]:

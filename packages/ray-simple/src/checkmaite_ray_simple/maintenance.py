@@ -93,4 +93,6 @@ class Maintenance:
 
     def _on_answer(self, failure: str | None, error: BaseException | None) -> None:
         self._running = None
-        self._failure = failure if error is None else f"no worker could do it ({failures.first_line(error)})."
+        self._failure = (
+            failure if error is None else failures.reason(error, "putting the store in order", "no worker could do it")
+        )

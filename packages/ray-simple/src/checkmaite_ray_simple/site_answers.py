@@ -9,9 +9,10 @@ import ray
 from ray import cloudpickle
 from ray import exceptions as raised
 
+from checkmaite_core.errors import DefectError
 from checkmaite_core.preflight.checks import Mender
 from checkmaite_core.preflight.site import Answer
-from checkmaite_ray_simple.failures import first_line
+from checkmaite_ray_simple.failures import first_line, why_raised
 from checkmaite_ray_simple.overlay.masking import masked_text
 
 __all__ = ["answer_question", "explained", "unanswered"]
@@ -92,7 +93,7 @@ def _reason(error: BaseException) -> tuple[str, Mender, str]:
             "python -X faulthandler -c 'import MODULE'",
         )
     if isinstance(error, raised.RayTaskError):
-        return _not_importable(str(error))
+        return _raised(error)
     return f"Ray did not have it answered: {first_line(error)}", "cluster", "look at the node's Ray logs"
 
 
@@ -102,8 +103,9 @@ def _end_of(text: str) -> str:
     return " ".join(lines[-3:])[-600:]
 
 
-def _not_importable(text: str) -> tuple[str, Mender, str]:
-    """What it means that our own function has raised: it does that only if something is missing."""
+def _raised(error: raised.RayTaskError) -> tuple[str, Mender, str]:
+    """What it means that our own function has raised: something is missing, or it has a defect."""
+    text = str(error)
     module, name = _NO_MODULE.search(text), _NO_NAME.search(text)
     if module and module["module"].startswith(_OURS):
         distribution = module["module"].partition(".")[0].replace("_", "-")
@@ -116,4 +118,7 @@ def _not_importable(text: str) -> tuple[str, Mender, str]:
         distribution = name["module"].partition(".")[0].replace("_", "-")
         problem = f"{distribution} is another version there: {name['module']} has no {name['name']}"
         return problem, "image", f"install {distribution} in the worker image, at the client's version"
-    return f"it could not be looked at: {_end_of(text)}", "image", "build the worker image from the lock"
+    found = why_raised(error, "looking at the node")
+    if isinstance(found, DefectError):
+        return found.message, "checkmaite", found.hint
+    return f"it could not be looked at: {_end_of(found.message)}", "image", "build the worker image from the lock"

@@ -15,6 +15,7 @@ from typing import Any
 
 from ray import exceptions as raised
 
+from checkmaite_core.defects import explained
 from checkmaite_core.deployment import (
     NodeEnvironment,
     SkewPolicy,
@@ -217,7 +218,8 @@ class Survey:
     def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
         # What it means for jobs that the head does not answer at the moment is not the survey's to say.
         if not self._stopped and not isinstance(error, raised.RayError | ConnectionError):
-            sys.excepthook(type(error), error, error.__traceback__)
+            found = explained(error, "looking at the environments of the nodes")
+            sys.excepthook(type(found), found, found.__traceback__)
 
 
 def _level_of_the_user() -> int:

@@ -56,6 +56,7 @@ def _question() -> Any:
         import platform
         import re
         import sys
+        import traceback
         from importlib import metadata
 
         problem = None
@@ -63,12 +64,15 @@ def _question() -> Any:
             # What each job needs first.
             import checkmaite_ray_simple.worker  # noqa: F401
         except Exception as error:  # an import runs foreign code: whatever it is, it is what stands in the way
-            problem = f"{type(error).__name__}: {error}"
+            problem = f"checkmaite_ray_simple.worker cannot be imported: {type(error).__name__}: {error}"
         try:
             from checkmaite_core.deployment import describe_environment
 
             found = json.loads(describe_environment(whole=True).model_dump_json())
-        except Exception:  # of another version, or not there: then we tell what all versions of Python can
+        except Exception as error:  # of another version, or not there: then we tell what all versions of Python can
+            if problem is None and not isinstance(error, ImportError | AttributeError | TypeError):
+                trace = traceback.format_exc()
+                problem = f"describing it has raised {type(error).__name__}: {error}, a defect of checkmaite:\n{trace}"
             versions: dict[str, str] = {}
             for one in metadata.distributions():
                 name = re.sub(r"[-_.]+", "-", one.metadata["Name"] or "").lower()
@@ -128,7 +132,7 @@ def read_answer(node: Node, overlay: str, answer: str | None, error: BaseExcepti
         environment = Environment.model_validate(said["environment"])
         problem = said["problem"]
         if problem is not None:
-            problem = f"no job can start there, for checkmaite_ray_simple.worker cannot be imported: {problem}"
+            problem = f"no job can start there, for {problem}"
         return NodeEnvironment(node.node_id, node.name, environment, problem)
     if isinstance(error, _GONE):
         return None

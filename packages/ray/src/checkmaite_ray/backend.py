@@ -43,7 +43,7 @@ from checkmaite_ray.protocol import Blob, raise_problem
 from checkmaite_ray.settings import LedgerConfig, RayOptions
 from checkmaite_ray.shared_job import Handles
 from checkmaite_ray.site import site_of
-from checkmaite_ray_simple import connection
+from checkmaite_ray_simple import connection, failures
 from checkmaite_ray_simple.address import Kind
 from checkmaite_ray_simple.overlay.lifetime import JobsOverlay
 from checkmaite_ray_simple.resources import Nodes
@@ -253,7 +253,8 @@ class RayBackend(JobBackend):
 
     def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
         if not self._closed:
-            sys.excepthook(type(error), error, error.__traceback__)
+            found = failures.as_defect(error, "listening to the registry")
+            sys.excepthook(type(found), found, found.__traceback__)
 
     def _busy(self) -> bool:
         return bool(self._handles.unfinished())

@@ -17,6 +17,7 @@ from typing import Any
 
 import ray
 
+from checkmaite_core.defects import explained
 from checkmaite_core.execution import cancelled_error
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_ray.background import Background
@@ -152,7 +153,7 @@ class Controller:
         try:
             failure: str | None = await task.remote(order, at_least)
         except ray.exceptions.RayError as error:
-            return f"no worker could do it ({failures.first_line(error)})."
+            return failures.reason(error, "putting the store in order", "no worker could do it")
         return failure
 
     async def forget(self, epoch: int, jobs: list[tuple[str, int]]) -> None:
@@ -217,10 +218,12 @@ class Controller:
         self._tasks[item.job_id] = task
         try:
             task.reference = item.start(self._name)
-        except Exception as error:  # what Ray does not take of a job's demand or overlay: it is this job's failure
-            self._ended(
-                task, failure=FailureRecord.from_exception(error, FailureKind.DEPLOYMENT, attempts=item.attempt)
-            )
+        except Exception as error:  # the boundary of one job: the others go on
+            # Ray does not take its demand or overlay with a ValueError or TypeError; all else nobody has foreseen.
+            refused = isinstance(error, ValueError | TypeError | ray.exceptions.RayError)
+            kind = FailureKind.DEPLOYMENT if refused else FailureKind.DEFECT
+            told = error if refused else explained(error, f"starting job {item.job_id}")
+            self._ended(task, failure=FailureRecord.from_exception(told, kind, attempts=item.attempt))
             return
         self._running.spawn(self._attend_to(task))
 
@@ -273,5 +276,5 @@ class Controller:
 
 def _give_up(error: Exception) -> None:
     """A defect: end the process, so that the registry notices, and has this controller's jobs started again."""
-    traceback.print_exception(error)
+    traceback.print_exception(explained(error, "a controller looked after jobs"))
     os._exit(1)

@@ -9,7 +9,14 @@ from typing import Any
 
 import ray
 
-from checkmaite_core.errors import ClusterError, ClusterUnreachableError, ConfigurationError, ProtocolMismatchError
+from checkmaite_core.defects import defect_of
+from checkmaite_core.errors import (
+    CheckmaiteError,
+    ClusterError,
+    ClusterUnreachableError,
+    ConfigurationError,
+    ProtocolMismatchError,
+)
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_ledger.writer import latest_epoch, open_ledger
 from checkmaite_ray._machine import process_stamp
@@ -19,6 +26,7 @@ from checkmaite_ray.registry import Registry
 from checkmaite_ray.settings import LedgerConfig, RayOptions
 from checkmaite_ray_simple import connection
 from checkmaite_ray_simple.connection import Connection
+from checkmaite_ray_simple.failures import last_line, was_not_imported, why_raised
 from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.settings import RaySimpleOptions
 
@@ -29,6 +37,8 @@ class RegistryGoneError(ClusterError):
     """The registry's actor has ended and will not come back; a new one can take its place."""
 
 
+_ITS_CREATION = "error raised in its creation task"
+"""Ray's words where an actor's own constructor has raised, or its class could not be imported."""
 _LOOK = 5.0
 """Seconds that an answer may take before the cluster is asked whether it is still there."""
 _PATIENCE = 120.0
@@ -101,12 +111,17 @@ def _first_answer(registry: Any, greeting: str, scope: str, where: dict[str, Any
             hint="Start a node that has that, or change registry={'control_plane_resources': {...}}; and look at the "
             "actor's state and log among Ray's (`ray list actors`).",
         ) from None
+    except ray.exceptions.RayTaskError as error:
+        raise why_raised(error, f"joining the registry of scope {scope!r}") from error
     except ray.exceptions.RayError as error:
-        raise _cannot_start(error) from error
+        raise _cannot_start(error, scope) from error
     return said
 
 
-def _cannot_start(error: Exception) -> ClusterError:
+def _cannot_start(error: Exception, scope: str) -> CheckmaiteError:
+    if _ITS_CREATION in str(error) and not was_not_imported(str(error)):
+        doing = f"the registry of scope {scope!r} started"
+        return defect_of(last_line(str(error)), doing, where="the head node", trace=str(error))
     return ClusterError(
         f"the scope's registry cannot be started: {str(error).strip()}",
         hint="Look at its log among Ray's on the head node. An image that lacks checkmaite-ray, or has another version "
@@ -126,6 +141,8 @@ def answer(reference: Any, connected: Connection) -> Any:
             return ray.get(reference, timeout=_LOOK)
         except ray.exceptions.GetTimeoutError:
             probe(connected.target)
+        except ray.exceptions.RayTaskError as error:
+            raise why_raised(error, "asking the registry") from error
         except ray.exceptions.ActorDiedError as error:
             raise RegistryGoneError(
                 f"the scope's registry was ended for good: {str(error).strip()}",
@@ -147,5 +164,7 @@ def leave(registry: Any, session: str, connected: Connection, *, maintain: bool)
         ray.get(reference, timeout=_LOOK)
         if maintain:
             ray.get(registry.maintain.remote(), timeout=max(0.0, deadline - time.monotonic()))
+    except ray.exceptions.RayTaskError as error:
+        raise why_raised(error, "leaving the registry") from error
     except (ClusterError, ray.exceptions.RayError, ConnectionError):
         return  # it has gone, or is being restarted: it forgets clients by itself

@@ -8,11 +8,12 @@ from typing import Any
 
 import ray
 
-from checkmaite_core.errors import CheckmaiteError
+from checkmaite_core.errors import CheckmaiteError, DefectError
 from checkmaite_ray.attention import Attention
 from checkmaite_ray.protocol import raise_problem
 from checkmaite_ray.shared_job import Handles
 from checkmaite_ray_simple.dispatcher import Dispatcher
+from checkmaite_ray_simple.failures import why_raised
 
 __all__ = ["Line", "Listener"]
 
@@ -103,6 +104,8 @@ class Listener:
         if "unknown" in news:
             self._follow()
             return
+        if isinstance(self.broken, DefectError):
+            self.broken = None
         self._heard = news["number"]
         for kind, *rest in news["messages"]:
             if kind == "view":
@@ -138,6 +141,8 @@ class Listener:
             else:
                 self._follow()
                 return
+        elif isinstance(error, ray.exceptions.RayTaskError):  # asked again, but whoever waits is told
+            self.broken = why_raised(error, "waiting for news of jobs")
         self._dispatcher.call_later(_AGAIN, again)
 
     def _follow(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checkmaite_core import errors
-from checkmaite_core.errors import CheckmaiteError, ClusterError
+from checkmaite_core.errors import CheckmaiteError, ClusterError, DefectError
 from checkmaite_core.job import JobStatus
 from checkmaite_ledger import JobRecord
 
@@ -31,6 +31,8 @@ PROTOCOL = 1
 NAMESPACE = "checkmaite"
 """The Ray namespace of registries and controllers."""
 
+_MORE = ("uri", "epoch", "retry_after", "job_id", "traceback")
+"""What errors of some classes have beside message and hint."""
 _LENGTHS = struct.Struct(">4sII")
 _MAGIC = b"cmj1"
 
@@ -100,7 +102,7 @@ def wire_view(record: JobRecord) -> tuple[Any, ...]:
 
 def problem(error: CheckmaiteError) -> dict[str, Any]:
     """An error as a value, for the other side to raise."""
-    extra = {name: getattr(error, name) for name in ("uri", "epoch", "retry_after", "job_id") if hasattr(error, name)}
+    extra = {name: getattr(error, name) for name in _MORE if hasattr(error, name)}
     return {"type": type(error).__name__, "message": error.message, "hint": error.hint, **extra}
 
 
@@ -116,5 +118,10 @@ def raise_problem(answer: Mapping[str, Any]) -> None:
     known = getattr(errors, said["type"], None)
     if not (isinstance(known, type) and issubclass(known, CheckmaiteError)):
         known = ClusterError
-    extra = {name: said[name] for name in ("uri", "epoch", "retry_after", "job_id") if name in said}
-    raise known(said["message"], hint=said["hint"], **extra)
+    extra = {name: said[name] for name in _MORE if name in said}
+    if not issubclass(known, DefectError):
+        extra.pop("traceback", None)
+    found = known(said["message"], hint=said["hint"], **extra)
+    if isinstance(found, DefectError):
+        found.add_note(f"It was raised on the cluster:\n{found.traceback}")
+    raise found

@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 
+from checkmaite_core.defects import explained
 from checkmaite_core.errors import CheckmaiteError, ClusterError, ScopeInUseError, ScopeSealedError, SealedError
 from checkmaite_ledger.listing import page_of
 from checkmaite_ledger.writer import open_ledger
@@ -124,25 +125,25 @@ class Registry:
         """
         try:
             reign = await self._serving()
-        except CheckmaiteError as error:
-            return {"problem": problem(error)}
-        found = {job_id: reign.describe(job_id) for job_id in job_ids}
-        known = {job_id: what for job_id, what in found.items() if what is not None}
-        unfinished = [job_id for job_id in known if not reign.published[job_id].ended]
-        self._sessions.follow(session, unfinished, introduced=introduced)
+            found = {job_id: reign.describe(job_id) for job_id in job_ids}
+            known = {job_id: what for job_id, what in found.items() if what is not None}
+            unfinished = [job_id for job_id in known if not reign.published[job_id].ended]
+            self._sessions.follow(session, unfinished, introduced=introduced)
+        except Exception as error:  # as in submit()
+            return {"problem": problem(self._explained(error))}
         return {"jobs": known}
 
     async def page(self, session: str, filters: dict[str, Any]) -> dict[str, Any]:
         """Jobs, newest first."""
         try:
             reign = await self._serving()
-        except CheckmaiteError as error:
-            return {"problem": problem(error)}
-        since = filters.pop("since")
-        when = None if since is None else datetime.fromtimestamp(since, UTC)
-        page = page_of(reversed(reign.published.values()), since=when, **filters)
-        self._sessions.follow(session, [record.job_id for record in page.records if not record.ended])
-        found = {record.job_id: reign.describe(record.job_id) for record in page.records}
+            since = filters.pop("since")
+            when = None if since is None else datetime.fromtimestamp(since, UTC)
+            page = page_of(reversed(reign.published.values()), since=when, **filters)
+            self._sessions.follow(session, [record.job_id for record in page.records if not record.ended])
+            found = {record.job_id: reign.describe(record.job_id) for record in page.records}
+        except Exception as error:  # as in submit()
+            return {"problem": problem(self._explained(error))}
         return {"jobs": found, "next": page.next_cursor}
 
     async def watch(self, session: str, heard: int) -> dict[str, Any]:
@@ -191,7 +192,9 @@ class Registry:
     def _explained(self, error: Exception) -> CheckmaiteError:
         if isinstance(error, SealedError):
             return self._sealed(error)
-        return error if isinstance(error, CheckmaiteError) else self._failed(error)
+        if isinstance(error, ray.exceptions.RayError | ConnectionError) and not isinstance(error, CheckmaiteError):
+            return self._failed(error)
+        return explained(error, f"the registry served scope {self._scope!r}")
 
     def _sealed(self, error: Exception) -> ScopeSealedError:
         return ScopeSealedError(

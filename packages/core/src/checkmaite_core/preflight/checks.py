@@ -14,9 +14,10 @@ Section = Literal["cluster", "code", "inputs", "store", "resources", "control pl
 CheckLevel = Literal["ok", "note", "warning", "error"]
 """``error``: jobs would fail or never start. ``warning``: they may. ``note``: worth knowing, or not looked at."""
 
-Mender = Literal["", "client", "image", "cluster", "storage"]
+Mender = Literal["", "client", "image", "cluster", "storage", "checkmaite"]
 """Who mends it: the person who submits (``client``), whoever builds the workers' image (``image``), runs the cluster
-(``cluster``), or keeps the storage and its permissions (``storage``); empty where there is nothing to mend."""
+(``cluster``), keeps the storage and its permissions (``storage``), or maintains checkmaite, which has a defect
+(``checkmaite``); empty where there is nothing to mend."""
 
 
 class Check(BaseModel):

@@ -12,7 +12,7 @@ from checkmaite_core.preflight.checks import Check
 from checkmaite_core.preflight.conclusions import elsewhere
 from checkmaite_core.preflight.inquiry import LocationFacts
 from checkmaite_core.preflight.site import SiteNode
-from checkmaite_core.preflight.storage import explain_storage, is_local, path_of, shown
+from checkmaite_core.preflight.storage import explain_store, is_local, path_of, shown
 from checkmaite_core.preflight.trials import Trial, values_of
 from checkmaite_core.store import AnalyticsStoreConfig, open_result_store
 
@@ -97,7 +97,7 @@ def read_back(store: AnalyticsStoreConfig, stored: Sequence[tuple[SiteNode, str]
         finally:
             opened.close()
     except Exception as error:  # a store is a plugin: whatever it raises is reported
-        trouble = explain_storage(error, on_client=True)
+        trouble = explain_store(error, store.backend, on_client=True)
         return [
             Check(
                 section="store",

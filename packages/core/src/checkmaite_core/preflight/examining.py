@@ -19,7 +19,7 @@ from checkmaite_core.preflight.code_checks import check_work
 from checkmaite_core.preflight.gpus import judge_gpus, look_for_gpus
 from checkmaite_core.preflight.inquiry import Inquiry, Reply
 from checkmaite_core.preflight.locations import check_location
-from checkmaite_core.preflight.storage import explain_storage, shown, size_text
+from checkmaite_core.preflight.storage import explain_store, shown, size_text
 from checkmaite_core.store import AnalyticsStoreConfig, open_result_store
 
 __all__ = ["examine"]
@@ -145,7 +145,7 @@ def _probe(config: AnalyticsStoreConfig, token: str) -> Check:
         finally:
             store.close()
     except Exception as error:  # a store is a plugin: whatever it raises is what is to be reported
-        trouble = explain_storage(error)
+        trouble = explain_store(error, config.backend)
         return Check(
             section="store",
             subject=subject,

@@ -6,6 +6,7 @@ import os
 import re
 from urllib.parse import unquote, urlsplit
 
+from checkmaite_core.defects import explained
 from checkmaite_core.errors import (
     AccessDeniedError,
     CheckmaiteError,
@@ -22,7 +23,7 @@ from checkmaite_core.errors import (
 from checkmaite_core.preflight.checks import Mender
 from checkmaite_core.preflight.libraries import Trouble, missing_library
 
-__all__ = ["explain_storage", "is_local", "path_of", "shown", "size_text"]
+__all__ = ["explain_storage", "explain_store", "is_local", "path_of", "shown", "size_text"]
 
 _SECRET = re.compile(r"(key|sig|signature|token|secret|password|pwd)=", re.IGNORECASE)
 
@@ -59,6 +60,20 @@ def explain_storage(error: BaseException, *, on_client: bool = False) -> Trouble
         return Trouble(error.message, "storage", error.hint)
     found = f"it cannot be used: {type(error).__name__}: {error}"
     return Trouble(found, "storage", "look at the storage, and at what is installed there to reach it")
+
+
+def explain_store(error: BaseException, backend: str, *, on_client: bool = False) -> Trouble:
+    """Say what an error of a result store means: as :func:`explain_storage`, or that the plugin has a defect.
+
+    Args:
+        error: What was raised.
+        backend: The store's name.
+        on_client: As for :func:`explain_storage`.
+    """
+    if isinstance(error, CheckmaiteError | OSError | ImportError):
+        return explain_storage(error, on_client=on_client)
+    found = explained(error, "trying it", owner=f"the result store {backend!r}")
+    return Trouble(found.message, "checkmaite", found.hint)
 
 
 def is_local(location: str) -> bool:

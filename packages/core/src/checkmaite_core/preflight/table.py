@@ -19,6 +19,7 @@ _MENDERS = {
     "image": "the workers' image",
     "cluster": "the cluster",
     "storage": "the storage",
+    "checkmaite": "checkmaite",
 }
 _MOST_OK = 6
 """Lines of one section that say that something is in order; what is more is counted."""
