@@ -151,6 +151,25 @@ def test_the_list_is_newest_first_and_says_in_one_line_why_a_job_failed(ask: Run
     assert lines[8] == "5 jobs"
 
 
+@pytest.mark.parametrize("option", ["--store", "--ledger"])
+def test_the_ledger_is_found_by_any_spelling_of_its_place(run: Run, folder: Path, option: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    place = str(folder.resolve() / "results")
+    for spelling in (
+        "results/",
+        "./x/../results",
+        place,
+        f"/{place}/.",
+        f"{tmp_path}/link/results",
+        f"FILE://{place}/",
+    ):
+        result = run("jobs", "list", option, spelling, "--scope", "team-a", "--json", folder=folder)
+        assert result.returncode == 0, result.stderr
+        assert len(json.loads(result.stdout)["jobs"]) == 5
+        refused = run("jobs", "list", option, spelling, "--scope", "team-c", folder=folder)
+        assert f"the ledger at {place} has no scope 'team-c'" in " ".join(refused.stderr.split())
+
+
 def test_of_jobs_that_have_not_ended_it_says_that_the_ledger_cannot_know(ask: Run) -> None:
     note = "2 jobs have not ended as far as the ledger knows. It cannot tell whether the cluster at 10.0.0.7:6379 "
     assert note in ask("list").stdout

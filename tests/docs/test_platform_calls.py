@@ -87,7 +87,7 @@ def test_the_page_on_backends_shows_the_call_as_it_is_copied(call: str) -> None:
 def test_the_local_call_names_a_scope_and_a_folder() -> None:
     options, store = parsed(LOCAL)
     assert (options.address, options.idempotency_scope, options.runtime_env) == ("local", "local-dev", {})
-    assert (store.backend, store.uri, store.storage_options) == ("parquet", "./analytics_store", {})
+    assert (store.backend, store.uri, store.storage_options) == ("parquet", str(Path("analytics_store").resolve()), {})
 
 
 def test_the_call_with_an_overlay_hands_all_of_it_to_ray() -> None:

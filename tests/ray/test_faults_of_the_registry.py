@@ -175,6 +175,41 @@ def test_of_several_controllers_in_one_place_the_next_registry_keeps_the_one_tha
     assert len(held.executions) == 1
 
 
+def test_clients_that_spell_the_place_of_the_results_otherwise_share_a_scope_and_its_work(
+    cluster, connect, scope, tmp_path
+):
+    with s3_with_passwords() as s3:
+        options = {"key": s3.key, "secret": s3.secret, "endpoint_url": s3.proxy.url}
+        try:
+            first = connect(
+                cluster.address, analytics_store={"uri": f"s3://{s3.bucket}/store", "storage_options": options}
+            )
+            # Something else is different too: an equal call would be given the same backend.
+            other = connect(
+                cluster.address,
+                analytics_store={"uri": f"S3A://{s3.bucket}//./store/", "storage_options": options},
+                max_retries=2,
+            )
+            assert other is not first
+            traces = Traces(tmp_path / "job", "job", "")
+            job = first.submit(traces.work)
+            assert job.wait(60) is JobStatus.COMPLETED
+            again = other.submit(traces.work)
+            assert (again.job_id, again.origin) == (job.job_id, JobOrigin.REUSED)
+            assert again.result().store_uri == other.store_config.uri == f"s3://{s3.bucket}/store"
+        finally:
+            end_scope(scope)
+
+
+def test_a_link_to_the_folder_of_the_results_leads_into_the_same_scope(backend, cluster, connect, tmp_path):
+    folder = Path(backend.store_config.uri)
+    (tmp_path / "link").symlink_to(folder.parent)
+    spelled = {"uri": f"{tmp_path}/link/x/../{folder.name}/"}
+    other = connect(cluster.address, analytics_store=spelled, max_retries=2)
+    job_id = backend.submit(Traces(tmp_path / "job", "job", "").work).job_id
+    assert other.job(job_id).result(60).store_uri == str(folder)
+
+
 def test_a_job_that_is_started_again_after_its_registry_still_reaches_the_store_of_a_client_that_has_left(
     backend, cluster, connect, scope, tmp_path, until
 ):

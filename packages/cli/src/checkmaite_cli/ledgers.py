@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from checkmaite_cli.invocation import as_typed
-from checkmaite_cli.opening import local_folder
 from checkmaite_core.errors import ConfigurationError, ObjectNotFoundError
+from checkmaite_core.location import canonical_uri
 
 if TYPE_CHECKING:
     from checkmaite_ledger import JobLedger, JobRecord
@@ -37,8 +37,7 @@ def opened_ledger(store: str | None, ledger: str | None, scope: str | None) -> J
             "where the ledger lies was not said.",
             hint="Add --store URI (the analytics store that the jobs wrote to), or --ledger URI if it lies elsewhere.",
         )
-    folder = local_folder(given)
-    uri = given if folder is None else str(folder)
+    uri = canonical_uri(given)
     there = scopes(uri)
     if not there:
         raise ObjectNotFoundError(

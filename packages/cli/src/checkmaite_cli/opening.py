@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from rich.text import Text
 
 from checkmaite_cli.console import make_console, plain
 from checkmaite_core.errors import AccessDeniedError, StoreFormatError
+from checkmaite_core.location import canonical_uri, local_path
 
 if TYPE_CHECKING:
     from checkmaite_analytics_store import AnalyticsStore
@@ -25,10 +25,13 @@ STORE_FILE = "store.json"
 
 
 def local_folder(uri: str) -> Path | None:
-    """The folder that a store's location names, absolute; None if it lies elsewhere."""
-    if uri.startswith("file://"):
-        return Path(unquote(uri.removeprefix("file://")))
-    return None if "://" in uri else Path(uri).expanduser().absolute()
+    """The folder that a store's location names, absolute and without links; None if it lies elsewhere.
+
+    Raises:
+        ConfigurationError: It can be no location.
+    """
+    path = local_path(canonical_uri(uri))
+    return None if path is None else Path(path)
 
 
 def _holds_store(folder: Path) -> bool:
@@ -41,7 +44,7 @@ def _holds_store(folder: Path) -> bool:
         what = f"whether there is an analytics store at {folder} cannot be seen: {error.strerror}."
         if isinstance(error, PermissionError):
             hint = "Ask its owner for permission to read it, or check --store."
-            raise AccessDeniedError(what, hint=hint, uri=folder.as_uri()) from error
+            raise AccessDeniedError(what, hint=hint, uri=canonical_uri(str(folder))) from error
         raise StoreFormatError(what, hint="Check --store, and the file system under it.") from error
 
 

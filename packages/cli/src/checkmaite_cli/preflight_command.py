@@ -155,16 +155,14 @@ def _say_that_it_takes_a_while() -> None:
 def _store(uri: str | None) -> AnalyticsStoreConfig | None:
     from pydantic import ValidationError
 
-    from checkmaite_cli.opening import local_folder
     from checkmaite_core.backend import explain
     from checkmaite_core.errors import ConfigurationError
     from checkmaite_core.store import AnalyticsStoreConfig
 
     if uri is None:
         return None
-    folder = local_folder(uri)
     try:
-        return AnalyticsStoreConfig(uri=uri if folder is None else str(folder))
+        return AnalyticsStoreConfig(uri=uri)
     except ValidationError as error:
         raise ConfigurationError(f"--store cannot be used: {explain(error)}.", hint="Pass a folder or a URI.") from None
 

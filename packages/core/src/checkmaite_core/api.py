@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +13,7 @@ from checkmaite_core.backend import JobBackend, JobBackendPlugin, explain, load_
 from checkmaite_core.errors import ConfigurationError, NotConfiguredError
 from checkmaite_core.group import JobGroup
 from checkmaite_core.job import Job, JobPage, JobStatus
+from checkmaite_core.location import canonical_uri
 from checkmaite_core.profiles import load_profile, resolve_profile
 from checkmaite_core.resources import Resources
 from checkmaite_core.store import AnalyticsStoreConfig
@@ -107,9 +107,9 @@ def _store_config(given: AnalyticsStoreConfig | Mapping[str, Any] | None) -> Ana
             raise ConfigurationError(
                 f"analytics_store cannot be used: {explain(error)}.", hint=_HOW_TO_GIVE_A_STORE
             ) from None
-    if "://" in given.uri:
-        return given
-    return given.model_copy(update={"uri": str(Path(given.uri).expanduser().absolute())})
+    # Here as well: a config that was read from JSON, or copied with another uri, has not been resolved.
+    uri = canonical_uri(given.uri)
+    return given if uri == given.uri else given.model_copy(update={"uri": uri})
 
 
 def submit_capability(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
 
+from checkmaite_core.errors import ConfigurationError
+from checkmaite_core.location import canonical_uri
 from checkmaite_core.plugins import RESULT_STORES, load_plugin
 from checkmaite_core.provenance import Provenance
 from checkmaite_core.record import ScalarType, TableRows
@@ -24,6 +27,7 @@ __all__ = [
     "ResultStore",
     "ResultStorePlugin",
     "RunBundle",
+    "StoreLocation",
     "StoreMaintenanceWarning",
     "maintenance_warning",
     "open_result_store",
@@ -31,12 +35,33 @@ __all__ = [
 ]
 
 
+def _canonical(given: object, info: ValidationInfo) -> object:
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    if not isinstance(given, str):
+        return given  # pydantic says what is wrong with it
+    parts = urlsplit(given) if "://" in given else None
+    if parts is not None and (parts.password is not None or parts.query):
+        # The text of the URI stays out of the message: it holds the secret.
+        raise ValueError("the URI carries credentials or a query; put them into storage_options")
+    try:
+        # As JSON it comes from another process, whose paths may lead elsewhere here: it has been resolved there.
+        return canonical_uri(given, resolve=info.mode != "json")
+    except ConfigurationError as error:
+        raise ValueError(f"{error.message.rstrip('.')}. {error.hint}".rstrip(".")) from None
+
+
+StoreLocation = Annotated[str, BeforeValidator(_canonical)]
+"""The type of a field that says where a store lies: its value is in the one spelling of :func:`canonical_uri`."""
+
+
 class AnalyticsStoreConfig(BaseModel):
     """Where results go.
 
     Attributes:
         backend: Name of an installed result store; ``parquet`` is the one we ship.
-        uri: A folder or an object-store prefix. A relative path is made absolute when a backend is configured.
+        uri: A folder or an object-store prefix, kept in the one spelling of
+            :func:`checkmaite_core.location.canonical_uri`: a path is absolute from now on, and without links.
         storage_options: Passed on to the storage connector as they are (JSON values); never logged, stored or shown.
     """
 
@@ -44,17 +69,8 @@ class AnalyticsStoreConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     backend: str = "parquet"
-    uri: str = Field(min_length=1)
+    uri: StoreLocation
     storage_options: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
-
-    @field_validator("uri")
-    @classmethod
-    def _no_credentials(cls, uri: str) -> str:
-        parts = urlsplit(uri)
-        if "://" in uri and (parts.password is not None or parts.query):
-            # The text of the URI stays out of the message: it holds the secret.
-            raise ValueError("the URI carries credentials or a query; put them into storage_options")
-        return uri
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from checkmaite_core.errors import CheckmaiteError, PayloadError
 from checkmaite_core.failure import FailureKind, FailureRecord
+from checkmaite_core.location import place_of
 from checkmaite_ledger import JobRecord
 from checkmaite_ledger.directory import Action, AttemptEnd, Cancel, Cause, Decision, Directory, Launch, Settle
 from checkmaite_ray.background import Background
@@ -28,7 +29,8 @@ class Actions:
         directory: What decided them; an action that it does not want any more is left out.
         submissions: What jobs need to be started.
         roster: The controllers.
-        options: Storage options by store URI, as clients have given them; they are looked up anew each time.
+        options: Storage options by place (:func:`checkmaite_core.location.place_of`),
+            as clients have given them; they are looked up anew each time.
         decided: Called with what follows where an action cannot be carried out.
         work: What waits for submissions to be read back.
     """
@@ -132,7 +134,7 @@ class Actions:
 
     def complete(self, order: str, store_uri: str) -> str:
         """A work order with the storage options of its store."""
-        return with_storage_options(order, self._options.get(store_uri, {}))
+        return with_storage_options(order, self._options.get(place_of(store_uri), {}))
 
 
 def _retried(record: JobRecord) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from checkmaite_core.errors import (
     ConfigurationError,
     ProtocolMismatchError,
 )
+from checkmaite_core.location import same_place
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_ledger.writer import latest_epoch, open_ledger
 from checkmaite_ray._machine import process_stamp
@@ -92,7 +93,7 @@ def join(options: RayOptions, ledger: LedgerConfig, store: AnalyticsStoreConfig,
             hint=f"Update checkmaite-ray in {older}.",
         )
     raise_problem(said)
-    if said["ledger"] != ledger.uri:
+    if not same_place(said["ledger"], ledger.uri):
         raise ConfigurationError(
             f"scope {scope!r} of this cluster keeps its ledger at {said['ledger']}; this client says {ledger.uri}.",
             hint="Use the same analytics_store (or ledger=) as the other clients of the scope, or another "

@@ -60,7 +60,7 @@ class Registry:
         self._settings = RegistrySettings.model_validate_json(settings)
         self._placement = placement
         self._takeover = takeover
-        self._options = {**options, **store_options.recall(scope)}
+        self._options = store_options.by_place({**options, **store_options.recall(scope)})
         self._sessions = Sessions()
         self._reign: Reign | None = None
         self._problem: CheckmaiteError | None = None
@@ -76,7 +76,8 @@ class Registry:
         given = json.loads(document)
         if given["protocol"] != PROTOCOL:
             return json.dumps({"protocol": PROTOCOL})
-        news = {uri: named for uri, named in given["options"].items() if named and named != self._options.get(uri)}
+        offered = store_options.by_place(given["options"])
+        news = {place: named for place, named in offered.items() if named and named != self._options.get(place)}
         if news:
             self._options.update(news)
             await asyncio.to_thread(store_options.remember, self._scope, self._options)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 from checkmaite_core.deployment import SkewPolicy
 from checkmaite_core.errors import ConfigurationError
 from checkmaite_core.retrying import ExceptionName
+from checkmaite_core.store import StoreLocation
 from checkmaite_ledger import Policy, check_scope
 from checkmaite_ray_simple.maxima import NodeMaxima
 from checkmaite_ray_simple.overlay import OverlayFields
@@ -24,13 +25,13 @@ class LedgerConfig(BaseModel):
     """Where the history of jobs is kept, if not under the analytics store's location.
 
     Attributes:
-        uri: A folder or an object-store prefix.
+        uri: A folder or an object-store prefix, kept in one spelling as the analytics store's is.
         storage_options: Passed on to the storage connector as they are; never logged, stored or shown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    uri: str = Field(min_length=1)
+    uri: StoreLocation
     storage_options: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
 
 

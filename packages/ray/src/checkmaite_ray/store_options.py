@@ -7,17 +7,25 @@ behind that if the cluster has one. They are never in the ledger.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
-__all__ = ["recall", "remember"]
+from checkmaite_core.location import place_of
+
+__all__ = ["by_place", "recall", "remember"]
 
 _NAMESPACE = b"checkmaite"
 
 
+def by_place(options: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Storage options by the canonical spelling of each store's URI; clients and ledgers may have others."""
+    return {place_of(uri): named for uri, named in options.items()}
+
+
 def remember(scope: str, options: dict[str, dict[str, Any]]) -> None:
-    """Keep a scope's storage options, by store URI, for as long as the cluster is there."""
+    """Keep a scope's storage options, by place, for as long as the cluster is there."""
     _internal_kv_put(_key(scope), json.dumps(options).encode(), overwrite=True, namespace=_NAMESPACE)
 
 

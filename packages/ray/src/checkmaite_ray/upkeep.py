@@ -11,6 +11,7 @@ import ray
 
 from checkmaite_core.errors import CheckmaiteError, SealedError
 from checkmaite_core.job import JobStatus
+from checkmaite_core.location import place_of
 from checkmaite_core.preflight.capacity import amounts_text, fits
 from checkmaite_ledger import JobRecord
 from checkmaite_ledger.directory import Directory
@@ -95,9 +96,10 @@ class Upkeep:
         self.reasons.pop(record.job_id, None)
         if record.status is not JobStatus.COMPLETED:
             return
-        store = self._stores.get(record.store_uri)
+        place = place_of(record.store_uri)
+        store = self._stores.get(place)
         if submission is not None:
-            store = self._stores.setdefault(record.store_uri, _Store(submission))
+            store = self._stores.setdefault(place, _Store(submission))
             store.submission = submission
         if store is not None:
             store.commits += 1

@@ -153,7 +153,9 @@ def _location(uri: str) -> AzureLocation:
             f"{found.container!r} cannot be the name of a container.",
             hint="It has 3 to 63 lower-case letters and digits, with single hyphens between them.",
         )
-    return AzureLocation(scheme, found.container, found.prefix, host.lower())
+    # In one spelling, as checkmaite_core.location has it: the scheme says nothing, and both hosts lead to one account.
+    host = host.lower().replace(".blob.", ".dfs.", 1)
+    return AzureLocation("abfss" if host else "az", found.container, found.prefix, host)
 
 
 def _host_account(location: AzureLocation) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote_from_bytes, unquote, urlsplit
+from urllib.parse import quote_from_bytes
 
 from checkmaite_core.errors import (
     ConfigurationError,
@@ -19,6 +19,7 @@ from checkmaite_core.errors import (
     StorageError,
     UnknownOptionError,
 )
+from checkmaite_core.location import canonical_uri, local_path
 from checkmaite_storage._folders import ensure_root, open_folder, open_root, sync_path
 from checkmaite_storage._interface import ObjectInfo
 from checkmaite_storage._keys import check_key, check_prefix
@@ -41,14 +42,16 @@ class LocalObjectStore:
     so no key leads outside it. Put-if-absent is durable and atomic also on NFS.
 
     Args:
-        root: The folder, absolute or relative to the working directory; made at the first write.
+        root: The folder, absolute or relative to the working directory; made at the first write. Links in this path
+            are followed now: they may be changed later, and lead a new object elsewhere.
 
     Raises:
         ConfigurationError: ``root`` exists and is not a folder.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self._root = os.path.abspath(os.path.expanduser(os.fspath(root)))
+        self._uri = canonical_uri(os.fspath(root))
+        self._root = local_path(self._uri) or ""
         self._lock = threading.Lock()
         self._known_durable: set[str] = set()
         if os.path.lexists(self._root) and not os.path.isdir(self._root):
@@ -64,8 +67,8 @@ class LocalObjectStore:
 
     @property
     def uri(self) -> str:
-        """The folder's absolute path as a ``file://`` URI."""
-        return "file://" + _quote(self._root)
+        """The folder's absolute path, as :func:`checkmaite_core.location.canonical_uri` spells it."""
+        return self._uri
 
     @cached_property
     def filesystem(self) -> AbstractFileSystem:
@@ -148,7 +151,9 @@ class LocalObjectStore:
         return probe(self)
 
     def _uri_of(self, key: str) -> str:
-        return f"{self.uri}/{_quote(key)}" if key else self.uri
+        if not key:
+            return self._uri
+        return f"{self._uri}/{_quote(key) if self._uri.startswith('file:') else key}"
 
     def _meets_link(self, folder: str) -> bool:
         steps = folder.split("/")
@@ -177,7 +182,7 @@ def local_connector(uri: str, storage_options: Mapping[str, Any]) -> LocalObject
     """Open a folder as an object store: the connector of paths and of ``file://`` URIs.
 
     Args:
-        uri: A path, taken as it is, or a ``file:`` URI, whose percent-encoding is undone.
+        uri: A path, or a ``file:`` URI, whose percent-encoding is undone.
         storage_options: Local disk has none.
 
     Raises:
@@ -190,15 +195,7 @@ def local_connector(uri: str, storage_options: Mapping[str, Any]) -> LocalObject
             f"local disk takes no storage_options, but was given {names}.",
             hint="Leave storage_options out, or use the URI of the object store that they are meant for.",
         )
-    if uri[:5].lower() != "file:":
-        return LocalObjectStore(uri)
-    parts = urlsplit(uri)
-    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not parts.path.startswith("/"):
-        raise ConfigurationError(
-            "a file URI must hold an absolute path and no host, query or fragment.",
-            hint="Write file:///absolute/path (three slashes; %23 for '#', %3F for '?'), or pass a plain path.",
-        )
-    return LocalObjectStore(unquote(parts.path, errors="strict"))
+    return LocalObjectStore(uri)
 
 
 def _quote(path: str) -> str:

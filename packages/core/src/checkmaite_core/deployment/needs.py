@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from checkmaite_core.location import scheme_of
+
 if TYPE_CHECKING:
     from checkmaite_core.store import AnalyticsStoreConfig
 
 __all__ = ["needed_for"]
 
 _STORES = {"parquet": ("checkmaite-analytics-store", "checkmaite-storage", "pyarrow")}
-_CONNECTORS = {
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "abfss": "adlfs",
-}
+_CONNECTORS = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
 
 
 def needed_for(store: AnalyticsStoreConfig) -> tuple[str, ...]:
@@ -28,5 +22,5 @@ def needed_for(store: AnalyticsStoreConfig) -> tuple[str, ...]:
         store: Where the jobs' results go.
     """
     needed = _STORES.get(store.backend, ())
-    scheme, separator, _ = store.uri.partition("://")
-    return (*needed, _CONNECTORS[scheme]) if needed and separator and scheme in _CONNECTORS else needed
+    connector = _CONNECTORS.get(scheme_of(store.uri))
+    return (*needed, connector) if needed and connector else needed

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from checkmaite_core.errors import CheckmaiteError, PluginNotFoundError
+from checkmaite_core.location import scheme_of
 from checkmaite_core.plugins import STORAGE, available_plugins, load_plugin
 from checkmaite_core.preflight.checks import Check, CheckLevel, Mender
 from checkmaite_core.preflight.inquiry import LocationFacts
@@ -33,7 +34,7 @@ def check_location(facts: LocationFacts, store: AnalyticsStoreConfig | None = No
     if scheme in ("http", "https"):
         return _http(location)
     if "://" in location and (scheme in available_plugins(STORAGE) or scheme in dict(STORAGE.known)):
-        same = store is not None and store.uri.startswith(f"{scheme}://")
+        same = store is not None and scheme_of(store.uri) == scheme_of(location)
         return _objects(location, scheme, store.storage_options if store is not None and same else None)
     found = f"not looked at: what {scheme}: stands for is known only to its loader"
     return _check(location, "note", found)

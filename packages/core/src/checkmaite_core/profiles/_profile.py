@@ -120,7 +120,7 @@ def _with_absolute_paths(table: Mapping[str, Any], folder: Path) -> dict[str, An
 def _absolute(value: Any, folder: Path, *, each: bool) -> Any:
     if isinstance(value, list) and each:
         return [_absolute(item, folder, each=False) for item in value]
-    if not isinstance(value, str) or not value or "://" in value:
+    if not isinstance(value, str) or not value or "://" in value or value[:5].lower() == "file:":
         return value
     return str(folder / os.path.expanduser(value))
 

@@ -13,6 +13,7 @@ from ray._private import ray_constants
 from ray._private.runtime_env import packaging
 
 from checkmaite_core.errors import ConfigurationError
+from checkmaite_core.location import local_path
 from checkmaite_ray_simple.overlay.fields import OverlayWarning
 
 __all__ = ["Culprit", "heed_gitignore", "largest", "limit", "measure", "require_size", "without_stores"]
@@ -131,8 +132,8 @@ def without_stores(folder: Path, excludes: Sequence[str], stores: Iterable[str],
     """
     wanted = list(excludes)
     for store in stores:
-        path = Path(store.removeprefix("file://"))
-        if "://" in store.removeprefix("file://") or not path.is_absolute():
+        path = local_path(store)
+        if path is None:
             continue
         inside = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
         if inside == os.curdir:
