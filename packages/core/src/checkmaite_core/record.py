@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
+from checkmaite_core._cells import NotExactError, Scalar, ScalarType, exact
+from checkmaite_core._kinds import allows_none, kind_of, scalar_types
+from checkmaite_core._leaves import Before, with_steps_before
 from checkmaite_core.errors import RunContractError, SchemaError
 from checkmaite_core.naming import check_table_name
 
 __all__ = ["Record", "Scalar", "ScalarType", "TableRows", "columns_of", "tabulate"]
 
-Scalar = str | int | float | bool | bytes | datetime | date | None
-"""What one cell can hold."""
-
 RESERVED_COLUMNS = frozenset({"event_id"})
 """Columns that the store adds to every table."""
-
-
-class ScalarType(StrEnum):
-    """The type of a column. The values are stored in schemas and must not change."""
-
-    STRING = "string"
-    INT64 = "int64"
-    FLOAT64 = "float64"
-    BOOL = "bool"
-    BYTES = "bytes"
-    TIMESTAMP = "timestamp"
-    """Microseconds, UTC."""
-    DATE = "date"
-
-
-# bool before int and datetime before date: the former are subclasses of the latter.
-_BY_PYTHON: tuple[tuple[type, ScalarType], ...] = (
-    (bool, ScalarType.BOOL),
-    (str, ScalarType.STRING),
-    (int, ScalarType.INT64),
-    (float, ScalarType.FLOAT64),
-    (bytes, ScalarType.BYTES),
-    (datetime, ScalarType.TIMESTAMP),
-    (date, ScalarType.DATE),
-)
 
 
 class Record(BaseModel):
@@ -82,6 +56,33 @@ class Record(BaseModel):
             cls.table_name = check_table_name(table_name)
         columns_of(cls)
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return with_steps_before(handler(source), cls._exactly)
+
+    @classmethod
+    def _exactly(cls, schema: Mapping[str, Any], field: str | None) -> Before | None:
+        """What becomes of a value before pydantic would turn it into something near."""
+        if field is None:
+            return None
+        kind = kind_of(schema)
+        if schema["type"] == "definition-ref":  # an enum, whose schema pydantic keeps elsewhere
+            kinds = set(scalar_types(cls.model_fields[field].annotation))
+            kind = kinds.pop() if len(kinds) == 1 else None
+        if kind is None:
+            return None
+
+        def before(value: Any) -> Any:
+            if isinstance(value, Enum):
+                return value
+            try:
+                return exact(value, kind)
+            except NotExactError as error:
+                table = getattr(cls, "table_name", cls.__qualname__)
+                raise ValueError(f"table {table!r}, column {field!r}: {error.why} {error.hint}") from None
+
+        return before
+
     def __init_subclass__(cls, *, table_name: str | None = None, **kwargs: Any) -> None:
         # Takes the class argument out of what goes up to object; pydantic hands it to the hook above as well.
         super().__init_subclass__(**kwargs)
@@ -115,7 +116,7 @@ def columns_of(record_class: type[BaseModel]) -> dict[str, ScalarType]:
                 f"{record_class.__qualname__}.{name}: this name cannot be a column.",
                 hint="Use a lower-case Python identifier other than " + ", ".join(sorted(RESERVED_COLUMNS)) + ".",
             )
-        kinds = set(_scalar_types(field.annotation))
+        kinds = set(scalar_types(field.annotation))
         if kinds == {ScalarType.INT64, ScalarType.FLOAT64}:
             kinds = {ScalarType.FLOAT64}
         if len(kinds) != 1 or None in kinds:
@@ -126,28 +127,6 @@ def columns_of(record_class: type[BaseModel]) -> dict[str, ScalarType]:
             )
         columns[name] = typing.cast("ScalarType", kinds.pop())
     return columns
-
-
-def _scalar_types(annotation: Any) -> Iterable[ScalarType | None]:
-    """The scalar types that an annotation allows; None stands for anything that is not one."""
-    if annotation is type(None):
-        return
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        yield from _scalar_types(typing.get_args(annotation)[0])
-    elif origin in (typing.Union, types.UnionType):
-        for member in typing.get_args(annotation):
-            yield from _scalar_types(member)
-    elif origin is typing.Literal:
-        for value in typing.get_args(annotation):
-            yield from _scalar_types(type(value))
-    elif isinstance(annotation, type) and issubclass(annotation, Enum):
-        for item in annotation:
-            yield from _scalar_types(type(item.value))
-    elif isinstance(annotation, type):
-        yield next((scalar for python, scalar in _BY_PYTHON if issubclass(annotation, python)), None)
-    else:
-        yield None
 
 
 def _show(annotation: Any) -> str:
@@ -164,7 +143,7 @@ def tabulate(records: Iterable[Any], run_uid: str) -> tuple[TableRows, ...]:
         SchemaError: A field is not a scalar, or two record classes of one table disagree about a column.
     """
     tables: dict[str, tuple[dict[str, ScalarType], list[Mapping[str, Scalar]]]] = {}
-    by_class: dict[tuple[type[BaseModel], str], dict[str, ScalarType]] = {}
+    by_class: dict[tuple[type[BaseModel], str], _Columns] = {}
     for record in records:
         if not isinstance(record, BaseModel):
             raise RunContractError(
@@ -177,18 +156,32 @@ def tabulate(records: Iterable[Any], run_uid: str) -> tuple[TableRows, ...]:
         if (kind, table) not in by_class:
             known = columns_of(kind)
             known.pop("table_name", None)
-            by_class[kind, table] = known
+            by_class[kind, table] = _Columns(known, _missing_as_nan(kind))
             _merge(tables.setdefault(table, ({}, []))[0], known, table)
-        columns = by_class[kind, table]
+        columns = by_class[kind, table].types
         if getattr(record, "run_uid", None) != run_uid:
             raise RunContractError(
                 f"a record of table {table!r} has run_uid {getattr(record, 'run_uid', None)!r}, "
                 f"but the run is {run_uid!r}.",
                 hint="Make the records of a run with run_uid=self.run_uid.",
             )
-        values = record.model_dump(mode="python", warnings=False)  # _cell() checks what this would warn of
-        tables[table][1].append({name: _cell(values[name], columns[name], table, name) for name in columns})
+        missing = by_class[kind, table].missing
+        tables[table][1].append(
+            {name: _cell(getattr(record, name), columns[name], table, name, missing) for name in columns}
+        )
     return tuple(TableRows(table, columns, rows) for table, (columns, rows) in sorted(tables.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The columns of one record class, and those where NaN is how Python says that there is no figure."""
+
+    types: Mapping[str, ScalarType]
+    missing: frozenset[str]
+
+
+def _missing_as_nan(record_class: type[BaseModel]) -> frozenset[str]:
+    return frozenset(name for name, field in record_class.model_fields.items() if allows_none(field.annotation))
 
 
 def _merge(into: dict[str, ScalarType], columns: Mapping[str, ScalarType], table: str) -> None:
@@ -200,38 +193,11 @@ def _merge(into: dict[str, ScalarType], columns: Mapping[str, ScalarType], table
             )
 
 
-def _cell(value: Any, kind: ScalarType, table: str, name: str) -> Scalar:
-    """Check one value against its column: model_construct() and odd subclasses get past pydantic."""
-    if isinstance(value, Enum):
-        value = value.value
-    if value is None:
-        return None
-    if kind is ScalarType.FLOAT64 and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    found = next((scalar for python, scalar in _BY_PYTHON if isinstance(value, python)), None)
-    if found is not kind:
-        raise SchemaError(
-            f"table {table!r}, column {name!r}: {type(value).__qualname__} where {kind} is declared.",
-            hint="Build records through their class, which checks values; convert numpy scalars with .item().",
-        )
-    if kind is ScalarType.INT64 and not -(2**63) <= value < 2**63:
-        raise SchemaError(
-            f"table {table!r}, column {name!r}: {value} does not fit into 64 bits.",
-            hint="Store it as a float or a string.",
-        )
-    if kind is ScalarType.STRING:
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise SchemaError(
-                f"table {table!r}, column {name!r}: the text holds a lone surrogate, which UTF-8 cannot encode.",
-                hint="Clean the text with value.encode('utf-8', 'replace').decode().",
-            ) from None
-    if kind is ScalarType.TIMESTAMP:
-        if value.tzinfo is None:
-            raise SchemaError(
-                f"table {table!r}, column {name!r}: {value.isoformat()} has no time zone.",
-                hint="Use an aware datetime, such as datetime.now(timezone.utc).",
-            )
-        value = value.astimezone(UTC)
-    return typing.cast("Scalar", value)
+def _cell(value: Any, kind: ScalarType, table: str, name: str, missing: frozenset[str]) -> Scalar:
+    """Check one value against its column: model_construct() and foreign classes get past our validation."""
+    try:
+        cell = exact(value, kind)
+    except NotExactError as error:
+        raise SchemaError(f"table {table!r}, column {name!r}: {error.why}", hint=error.hint) from None
+    # Where a figure may be missing, NaN says that it is; elsewhere NaN is a value like others.
+    return None if cell != cell and name in missing else cell
