@@ -113,7 +113,7 @@ def test_with_a_file_of_runs_set_aside_a_newer_event_still_replaces_the_older_ro
 
 
 @damages
-def test_a_damaged_format_file_stops_everything_by_name(
+def test_a_damaged_format_file_stops_every_reader_by_name_and_no_commit(
     open_store: Open, make: ModuleType, root: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     open_store().commit(make.scores_of("job-1", "run-1", 1.0))
@@ -121,10 +121,10 @@ def test_a_damaged_format_file_stops_everything_by_name(
     for call in (
         lambda: open_store().query("SELECT * FROM scores"),
         lambda: open_store().fold(),
-        lambda: open_store().commit(make.scores_of("job-2", "run-2", 1.0)),
     ):
         with pytest.raises(CorruptObjectError, match=r"store\.json"):
             call()
+    assert open_store().commit(make.scores_of("job-2", "run-2", 1.0)).created
     assert [finding.key for finding in open_store().verify().findings] == ["store.json"]
 
 

@@ -49,9 +49,11 @@ def folded(store: AnalyticsStore) -> int:
     return sum(pq.read_metadata(file).num_rows for file in store.files("runs"))
 
 
-def damage_first_manifest(root: Path) -> None:
+def damage_first_manifests(root: Path) -> None:
+    """More than a fold can mend."""
     (root / "manifests").mkdir()
-    (root / "manifests/v0000000001.json").write_text("no manifest")
+    for number in (1, 2):
+        (root / f"manifests/v000000000{number}.json").write_text("no manifest")
 
 
 def test_only_a_tail_of_the_asked_length_is_folded(open_store: Open, make: ModuleType, root: Path) -> None:
@@ -137,10 +139,10 @@ def test_folding_by_itself_can_be_turned_off(open_store: Open, root: Path) -> No
 def test_a_fold_that_failed_is_told_by_the_next_write_which_stores_its_run(open_store: Open, root: Path) -> None:
     store = open_store(fold_after=2)
     store.write(run(1))
-    damage_first_manifest(root)
+    damage_first_manifests(root)
     store.write(run(2))
     store._upkeep._thread.join(60)  # type: ignore[union-attr]
-    with pytest.warns(StoreMaintenanceWarning, match=r"v0000000001\.json(.|\n)*checkmaite store fold") as told:
+    with pytest.warns(StoreMaintenanceWarning, match=r"v0000000002\.json(.|\n)*checkmaite store fold") as told:
         store.write(run(3))
     assert str(store.uri) in str(told[0].message)
     assert told[0].filename == __file__
@@ -154,22 +156,22 @@ def test_a_fold_that_failed_is_told_by_the_next_write_which_stores_its_run(open_
 def test_a_fold_that_failed_is_told_by_close(open_store: Open, root: Path) -> None:
     store = open_store(fold_after=3)
     store.write(run(1))
-    damage_first_manifest(root)
-    with pytest.warns(StoreMaintenanceWarning, match=r"v0000000001\.json"):
+    damage_first_manifests(root)
+    with pytest.warns(StoreMaintenanceWarning, match=r"v0000000002\.json"):
         store.close()
 
 
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from test_maintain import run, damage_first_manifest
+from test_maintain import run, damage_first_manifests
 from pathlib import Path
 from checkmaite_analytics_store import AnalyticsStore, StoreSettings
 
 store = AnalyticsStore(sys.argv[1], settings=StoreSettings(fold_after=20))
 for number in range(20):
     if number == int(sys.argv[3]):
-        damage_first_manifest(Path(sys.argv[1]))
+        damage_first_manifests(Path(sys.argv[1]))
     store.write(run(number))
 """
 

@@ -73,7 +73,6 @@ def test_a_damaged_newest_manifest_is_named_and_then_replaced_without_losing_a_r
     damage(victim)
     for call in (
         lambda: open_store().query("SELECT * FROM scores"),
-        lambda: open_store().commit(make.scores_of("job-x", "run-x", 1.0)),
         lambda: open_store().settle("job-0"),
     ):
         with pytest.raises(CorruptObjectError, match=victim.name):

@@ -6,7 +6,7 @@ import threading
 
 from checkmaite_analytics_store._layout import FORMAT_KEY, FORMAT_VERSION, LEDGERS, PROBES
 from checkmaite_analytics_store._sealed import seal, unseal
-from checkmaite_core.errors import ObjectExistsError, ObjectNotFoundError, StoreFormatError
+from checkmaite_core.errors import CorruptObjectError, ObjectExistsError, ObjectNotFoundError, StoreFormatError
 from checkmaite_storage import ObjectStore
 
 __all__ = ["StoreFormat"]
@@ -32,12 +32,17 @@ class StoreFormat:
     def found(self) -> None:
         """Make sure that there is a store to write to, proving first that the location can hold one.
 
+        A damaged ``store.json`` stops readers and no writer: there is a store, and what is put says its own version.
+
         Raises:
             StoreFormatError: As above.
             ConditionalPutError: The location does not honour put-if-absent.
         """
         with self._lock:
-            if self._check():
+            try:
+                if self._check():
+                    return
+            except CorruptObjectError:
                 return
             self._objects.probe()
             body = {"format": FORMAT_VERSION, "probe": "put-if-absent was refused for an object that existed"}

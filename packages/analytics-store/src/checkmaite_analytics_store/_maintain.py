@@ -10,6 +10,7 @@ from collections.abc import Callable
 from checkmaite_analytics_store._layout import INBOX, event_of_key
 from checkmaite_analytics_store._manifest import ManifestReader
 from checkmaite_core.defects import explained
+from checkmaite_core.errors import CorruptObjectError
 from checkmaite_core.store import maintenance_warning
 from checkmaite_storage import ObjectStore
 
@@ -22,9 +23,13 @@ VACUUM_EVERY = 20
 def fold_is_due(objects: ObjectStore, manifests: ManifestReader, at_least: int) -> bool:
     """Whether so many events wait to be folded. The inbox is listed no further than it takes to know.
 
-    The manifest is read first, so an event that is folded meanwhile may be counted: the fold finds out.
+    The manifest is read first, so an event that is folded meanwhile may be counted: the fold finds out. It is due
+    also where the newest manifest or its index is damaged, whatever waits: the fold mends that first.
     """
-    manifest, index = manifests.newest_with_index()
+    try:
+        manifest, index = manifests.newest_with_index()
+    except CorruptObjectError:
+        return True
     # A fold cannot move these. It tries them again, but they must not be what makes every shutdown fold.
     left_out = {entry.key for entry in manifest.quarantined} if manifest else set()
     waiting = (

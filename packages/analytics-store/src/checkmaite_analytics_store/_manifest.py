@@ -180,6 +180,7 @@ class ManifestReader:
         self.segments = SegmentReader(objects)
         self._lock = threading.Lock()
         self._newest: Manifest | None = None
+        self._indexed: tuple[int, EventIndex] = (0, EventIndex())
 
     def newest_number(self) -> int:
         """Number of the newest manifest; 0 if there is none."""
@@ -199,7 +200,11 @@ class ManifestReader:
         Raises:
             CorruptObjectError: One of the two is damaged or gone.
         """
-        return self._current(lambda manifest: (manifest, self.index(manifest)))
+        manifest, index = self._current(lambda manifest: (manifest, self.index(manifest)))
+        with self._lock:
+            if manifest is not None and manifest.number > self._indexed[0]:
+                self._indexed = manifest.number, index
+        return manifest, index
 
     def _current(self, use: Callable[[Manifest | None], AnswerT]) -> AnswerT:
         """What is no longer there, or a stub, is no damage if it is not the newest any more: look again."""
@@ -239,8 +244,12 @@ class ManifestReader:
         """The index of a manifest; empty for None."""
         return self.segments.index(manifest.segments if manifest else ())
 
-    def known_index(self) -> EventIndex:
-        """The index of the newest manifest that was read so far; empty if none was."""
+    def remembered_index(self) -> EventIndex:
+        """The newest index that was read so far; empty if none was. Nothing is asked of the store."""
         with self._lock:
-            manifest = self._newest
-        return self.index(manifest)
+            return self._indexed[1]
+
+    def remembered_is_outdated(self) -> bool:
+        """Whether a newer manifest was read than that of the index which is remembered."""
+        with self._lock:
+            return self._newest is not None and self._newest.number > self._indexed[0]

@@ -111,10 +111,12 @@ class AnalyticsStore:
     def commit(self, bundle: RunBundle) -> CommitReceipt:
         """Make a run's results durable and visible, all or nothing, with one put at the event's key.
 
+        It needs the event's key and the put, and nothing else of the store: what is damaged there is left to readers.
+
         Returns:
             ``created=False`` and the stored reference if the event had been committed before. (An event that
-            another process folded, and removed from the inbox, since this one last looked counts as created here;
-            nothing is stored twice.)
+            another process folded, and removed from the inbox, since this one last looked counts as created here, and
+            so does one where the store's index cannot be read; nothing is stored twice.)
 
         Raises:
             SchemaError: A column's type differs from the one it was registered with, or a value does not fit it.
@@ -132,7 +134,8 @@ class AnalyticsStore:
             Its reference if it was. Otherwise None, and it can no longer be committed.
 
         Raises:
-            CorruptObjectError: Something unreadable lies at the event's key.
+            CorruptObjectError: Something unreadable lies at the event's key, or the store's index cannot be read: then
+                nobody knows yet. Ask again once it is mended; :meth:`maintain` does that.
             StorageError: The store could not be asked or written.
         """
         return self._committer.settle(event_id)
@@ -312,7 +315,8 @@ class AnalyticsStore:
         """Fold, if at least ``at_least`` events wait for it. Backends have their workers call this.
 
         Unlike :meth:`fold` it lists the inbox only as far as it takes to know, and does not read every folded file
-        to find damage. After every twentieth manifest it also vacuums (:meth:`vacuum`).
+        to find damage. Where the newest manifest or its index is damaged it folds at once, which mends them.
+        After every twentieth manifest it also vacuums (:meth:`vacuum`).
 
         Raises:
             StoreError: As for :meth:`fold`.
