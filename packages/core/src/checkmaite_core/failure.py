@@ -6,7 +6,7 @@ import re
 import traceback
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from checkmaite_core.evolving import Evolving
 
 __all__ = ["FailureKind", "FailureRecord"]
 
@@ -34,7 +34,7 @@ class FailureKind(StrEnum):
     """Checkmaite itself raised an unexpected exception."""
 
 
-class FailureRecord(BaseModel):
+class FailureRecord(Evolving):
     """How a job failed.
 
     Attributes:
@@ -45,8 +45,6 @@ class FailureRecord(BaseModel):
         retryable: Whether the same work can succeed when it is tried again unchanged.
         attempts: How many times the work was started.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     kind: FailureKind
     error_type: str

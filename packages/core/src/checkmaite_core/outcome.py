@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
+from checkmaite_core.evolving import Evolving
 from checkmaite_core.failure import FailureRecord
 from checkmaite_core.job import JobStatus
 from checkmaite_core.provenance import UtcTime
@@ -14,7 +15,7 @@ from checkmaite_core.reference import CapabilityRunRef
 __all__ = ["Outcome", "Unsettled"]
 
 
-class Outcome(BaseModel):
+class Outcome(Evolving):
     """How a job ended.
 
     Attributes:
@@ -26,8 +27,6 @@ class Outcome(BaseModel):
         key_uncertain: Why equal work must not be given this job's results, in plain words, such as "it read
             data/labels.json, which its run key does not cover"; None if it may.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     status: JobStatus
     reference: CapabilityRunRef | None = None
@@ -44,7 +43,7 @@ class Outcome(BaseModel):
         return self
 
 
-class Unsettled(BaseModel):
+class Unsettled(Evolving):
     """What an execution answers, in place of an outcome, where the job is to be tried again.
 
     Its place in the store is still open: whoever does not try again has to settle the job with ``failure``.
@@ -52,8 +51,6 @@ class Unsettled(BaseModel):
     Attributes:
         failure: What the user's code raised.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     unsettled: Literal[True] = True
     failure: FailureRecord

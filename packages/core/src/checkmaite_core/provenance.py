@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from checkmaite_core.errors import ConfigurationError
+from checkmaite_core.evolving import Given
 
 __all__ = ["Provenance", "configure_provenance", "resolve_provenance", "utc_now"]
 
@@ -32,7 +33,7 @@ UtcTime = Annotated[datetime, AfterValidator(_as_utc)]
 _Name = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
-class Provenance(BaseModel):
+class Provenance(Given):
     """Where a run comes from. Every field is a column of the store's ``runs`` table.
 
     Attributes:
@@ -47,8 +48,6 @@ class Provenance(BaseModel):
         submitted_at: When it was submitted (UTC); set by the backend.
         completed_at: When the capability had returned (UTC); set by the backend.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     user_id: _Name | None = None
     workspace_id: _Name | None = None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from checkmaite_core.evolving import Evolving
 from checkmaite_core.provenance import UtcTime
 from checkmaite_core.report import ArtifactReport, InlineTextReport
 
 __all__ = ["CapabilityRunRef"]
 
 
-class CapabilityRunRef(BaseModel):
+class CapabilityRunRef(Evolving):
     """Points at a committed run; a few hundred bytes, whatever the run's size.
 
     Attributes:
@@ -25,8 +26,6 @@ class CapabilityRunRef(BaseModel):
         report: The report, or where it lies; None if the capability makes none.
         created_at: When the reference was made, just before the commit (UTC, the writer's clock).
     """
-
-    model_config = ConfigDict(frozen=True)
 
     event_id: str
     run_uid: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from checkmaite_core.errors import RunContractError
+from checkmaite_core.evolving import Evolving
 
 __all__ = ["INLINE_REPORT_LIMIT", "ArtifactReport", "InlineTextReport", "Report", "as_report"]
 
@@ -16,7 +17,7 @@ INLINE_REPORT_LIMIT = 256 * 1024
 _Text = Annotated[str, Field(min_length=1)]
 
 
-class InlineTextReport(BaseModel):
+class InlineTextReport(Evolving):
     """A report small enough to travel with the reference.
 
     Attributes:
@@ -25,15 +26,13 @@ class InlineTextReport(BaseModel):
         content: The text.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     kind: Literal["inline_text"] = "inline_text"
     media_type: _Text = "text/markdown"
     filename: _Text = "report.md"
     content: str
 
 
-class ArtifactReport(BaseModel):
+class ArtifactReport(Evolving):
     """A report kept as an object of its own.
 
     Attributes:
@@ -43,8 +42,6 @@ class ArtifactReport(BaseModel):
         size: Bytes, where known.
         sha256: Digest of the bytes in hex, where known.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["artifact"] = "artifact"
     media_type: _Text

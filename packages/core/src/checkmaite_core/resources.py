@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from checkmaite_core.errors import SubmissionError
+from checkmaite_core.evolving import Given
 
 __all__ = ["Resources"]
 
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Resources(BaseModel):
+class Resources(Given):
     """Demand of one job.
 
     Attributes:
@@ -23,8 +24,6 @@ class Resources(BaseModel):
         memory: Bytes reserved on the node.
         custom: Amounts of the cluster's own resources, by name.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_cpus: _Amount | None = None
     num_gpus: _Amount | None = None

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
 
 from checkmaite_core.errors import ConfigurationError
+from checkmaite_core.evolving import Given
 from checkmaite_core.location import canonical_uri
 from checkmaite_core.plugins import RESULT_STORES, load_plugin
 from checkmaite_core.provenance import Provenance
@@ -55,7 +56,7 @@ StoreLocation = Annotated[str, BeforeValidator(_canonical)]
 """The type of a field that says where a store lies: its value is in the one spelling of :func:`canonical_uri`."""
 
 
-class AnalyticsStoreConfig(BaseModel):
+class AnalyticsStoreConfig(Given):
     """Where results go.
 
     Attributes:
@@ -66,7 +67,7 @@ class AnalyticsStoreConfig(BaseModel):
     """
 
     # Validation errors show the offending input by default, and that may be a secret.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     backend: str = "parquet"
     uri: StoreLocation

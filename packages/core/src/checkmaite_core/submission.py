@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from checkmaite_core.capability import Capability
 from checkmaite_core.deployment import Environment, SkewPolicy, describe_alike, describe_environment, require_match
 from checkmaite_core.errors import InvalidCapabilityError, PayloadError, SubmissionError
+from checkmaite_core.evolving import Evolving
 from checkmaite_core.inputs import InputRef, Inputs, label
 from checkmaite_core.naming import new_job_id
 from checkmaite_core.provenance import Provenance, resolve_provenance, utc_now
@@ -27,7 +28,7 @@ _LONGEST_NAME = 1000
 DEFAULT_RESOURCES = Resources(num_cpus=1)
 
 
-class WorkOrder(BaseModel):
+class WorkOrder(Evolving):
     """What a worker must know before it unpickles anything. Travels as JSON.
 
     Attributes:
@@ -40,7 +41,7 @@ class WorkOrder(BaseModel):
         version_skew: What the worker does where the two do not fit. No part of what is equal work.
     """
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     job_id: str
     capability_id: str

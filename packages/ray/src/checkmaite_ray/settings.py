@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 
 from checkmaite_core.deployment import SkewPolicy
 from checkmaite_core.errors import ConfigurationError
+from checkmaite_core.evolving import Given
 from checkmaite_core.retrying import ExceptionName
 from checkmaite_core.store import StoreLocation
 from checkmaite_ledger import Policy, check_scope
@@ -21,7 +22,7 @@ _Count = Annotated[int, Field(ge=0)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class LedgerConfig(BaseModel):
+class LedgerConfig(Given):
     """Where the history of jobs is kept, if not under the analytics store's location.
 
     Attributes:
@@ -29,13 +30,13 @@ class LedgerConfig(BaseModel):
         storage_options: Passed on to the storage connector as they are; never logged, stored or shown.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     uri: StoreLocation
     storage_options: dict[str, JsonValue] = Field(default_factory=dict, repr=False)
 
 
-class RegistrySettings(BaseModel):
+class RegistrySettings(Given):
     """How a scope's registry works. Those of the client that starts the registry count; others join it as it is.
 
     Attributes:
@@ -54,8 +55,6 @@ class RegistrySettings(BaseModel):
             there is nothing left to do. While results come fast it is after ten times as many: CPUs are for jobs. 0
             turns both off.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     controllers: Annotated[int, Field(ge=1, le=16)] = 2
     spread_after: Annotated[int, Field(ge=1)] = 64

@@ -11,11 +11,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import metadata, util
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from checkmaite_core.deployment.code import code_here, code_of
 from checkmaite_core.deployment.origin import comes_from, distribution_of
 from checkmaite_core.deployment.stamp import read_stamp
+from checkmaite_core.evolving import Evolving
 
 __all__ = [
     "OURS",
@@ -43,7 +44,7 @@ _MODULES = ("pip", "virtualenv", "uv")
 _COMMANDS = ("uv", "conda", "podman")
 
 
-class Environment(BaseModel):
+class Environment(Evolving):
     """What is installed somewhere. Travels as JSON, with every job.
 
     Attributes:
@@ -61,8 +62,6 @@ class Environment(BaseModel):
         tools: What overlays are made with and is here, by name, such as ``pip``, ``virtualenv`` and ``uv``: its
             version, or where its command lies. Only in a whole description.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     python: str
     platform: str

@@ -86,7 +86,7 @@ def read_stamp(prefix: Path | None = None) -> Stamp | None:
     for folder in _prefixes() if prefix is None else [prefix]:
         place = folder / _PLACE
         try:
-            return Stamp.model_validate_json(place.read_bytes())
+            stamp = Stamp.model_validate_json(place.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValidationError) as error:
@@ -95,6 +95,12 @@ def read_stamp(prefix: Path | None = None) -> Stamp | None:
                 f"the stamp {place} cannot be read: {reason}.",
                 hint="Write it anew: python -m checkmaite_core.deployment stamp --lock FILE",
             ) from error
+        if stamp.format > _FORMAT:
+            raise DeploymentError(
+                f"the stamp {place} has format {stamp.format}; this version of checkmaite-core reads format {_FORMAT}.",
+                hint="Upgrade: pip install --upgrade checkmaite-core",
+            )
+        return stamp
     return None
 
 
