@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import enum
+import hashlib
 import json
 import logging
 import os
@@ -344,7 +346,7 @@ class Own:
 
 IMPORTING = """
 import json, pathlib, sys
-from checkmaite_core import AnalyticsStoreConfig, _code_digest
+from checkmaite_core import AnalyticsStoreConfig
 from checkmaite_core.identity import run_key
 from checkmaite_core.submission import prepare_submission
 from {package}.work import Own
@@ -353,7 +355,6 @@ keys = []
 for files in json.loads(sys.argv[1]):
     for path, text in files.items():
         pathlib.Path(path).write_text(text)
-    _code_digest._recorded.cache_clear()  # as in a process that starts now
     work = {{"capability": Own()}}
     keys.append(run_key(prepare_submission(work, backend="test", store=AnalyticsStoreConfig(uri="/s")), overlay=""))
 print(json.dumps(keys))
@@ -378,30 +379,43 @@ def _shift(amount: int) -> str:
     return f"def shift(value):\n    return value + {amount}\n"
 
 
-def test_code_that_is_not_installed_is_known_by_the_text_of_its_package(tmp_path: Path) -> None:
+def test_code_that_is_not_installed_is_known_by_what_it_can_reach(tmp_path: Path) -> None:
     helper = "loose/helper.py"
-    first, same, edited, new = _package(
+    first, same, edited, unused = _package(
         tmp_path, "loose", {}, {helper: _shift(1)}, {helper: _shift(20)}, {helper: _shift(1), "loose/more.py": ""}
     )
-    assert first == same
-    assert len({first, edited, new}) == 3
+    assert first == same == unused
+    assert edited != first
 
 
-def test_code_that_is_installed_is_known_by_its_record(tmp_path: Path) -> None:
+def _recorded(package: str, **texts: str) -> str:
+    """A RECORD of modules as an installer writes it."""
+    rows = []
+    for name, text in texts.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        rows.append(f"{package}/{name}.py,sha256={digest},{len(text.encode())}")
+    return "\n".join(rows)
+
+
+def test_code_that_is_installed_is_known_by_its_record_and_by_its_files_where_these_were_edited(tmp_path: Path) -> None:
     write_distribution(tmp_path, {}, name="installed-project")
     helper, record = "installed/helper.py", "installed_project-1.0.dist-info/RECORD"
-    listed = [f"installed/{name}.py,sha256={name},1" for name in ("__init__", "work", "helper")]
+    work = MODULE.format(package="installed")
+    listed = _recorded("installed", __init__="", work=work, helper=_shift(1))
+    released = _recorded("installed", __init__="", work=work, helper=_shift(20))
     notes = ["../../bin/tool,sha256=z,1", "installed_project-1.0.dist-info/INSTALLER,sha256=y,1", "installed/x.pyc,,"]
-    editable = ["__editable__installed.py,sha256=e,1"]  # lists a pointer to its code
-    first, on_another_machine, released, text, pointed, edited = _package(
+    editable = "__editable__installed.py,sha256=e,1"  # lists a pointer to its code
+    first, on_another_machine, upgraded, in_place, in_place_again, restored, pointed, edited = _package(
         tmp_path,
         "installed",
-        {record: "\n".join(listed)},
-        {record: "\n".join([*reversed(listed), *notes])},
-        {record: "\n".join([*listed[:2], "installed/helper.py,sha256=another,1"])},
-        {record: "\n".join(listed), helper: _shift(20)},
-        {record: "\n".join(editable)},
+        {record: listed},
+        {record: "\n".join([*reversed(listed.splitlines()), *notes])},
+        {record: released, helper: _shift(20)},
+        {record: listed},
+        {helper: _shift(30)},  # as long as before
+        {helper: _shift(1)},
+        {record: editable},
         {helper: _shift(300)},
     )
-    assert first == on_another_machine == text
-    assert len({first, released, pointed, edited}) == 4
+    assert first == on_another_machine == restored
+    assert len({first, upgraded, in_place, in_place_again, pointed, edited}) == 6

@@ -22,6 +22,7 @@ import pathlib
 import re
 import sys
 import types
+import typing
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -29,7 +30,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from checkmaite_core._code_digest import code_of_module
+from checkmaite_core.code.graph import Look, Reach
+from checkmaite_core.code.surroundings import Surroundings, surroundings_of, travels_by_value
 
 __all__ = ["Describer", "NotStableError", "canonical"]
 
@@ -52,7 +54,7 @@ _BY_TEXT = (
     type(Ellipsis),
     type(NotImplemented),
 )
-_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME")
+_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 
 class NotStableError(Exception):
@@ -65,11 +67,19 @@ def canonical(document: Any) -> str:
 
 
 class Describer:
-    """Describes objects, and keeps what it has found out about their classes and modules."""
+    """Describes objects, and keeps what it has found out about their classes and modules.
 
-    def __init__(self) -> None:
+    Args:
+        look: At the code; a new one if None.
+    """
+
+    def __init__(self, look: Look | None = None) -> None:
+        self.look = look or Look()
+        self.roots: set[str] = set()
+        """The modules that code was found in, so far."""
+        self.files: dict[str, str] = {}
+        """Digests of the data files that functions of notebooks and scripts name, by how they are shown."""
         self._classes: dict[type, Any] = {}
-        self._modules: dict[str, str] = {}
 
     def value(self, value: Any) -> Any:
         """A description of an object.
@@ -86,13 +96,36 @@ class Describer:
         return self._classes[kind]
 
     def code(self, module: str) -> str:
-        """The code under a module's name."""
-        if module not in self._modules:
-            found = code_of_module(module)
-            if found is None:
-                raise NotStableError(f"module {module!r} has no file")
-            self._modules[module] = found
-        return self._modules[module]
+        """The code under a module's name, with all that it can reach.
+
+        Raises:
+            NotStableError: There is none to be found.
+        """
+        reach = self.look.reach([module])
+        if reach.unknown:
+            raise NotStableError(f"module {module!r} has no file")
+        self.roots.add(module)
+        return reach.digest
+
+    def loader(self, loader: Any) -> Any:
+        """What loads an input: a function, or the name of one as ``module:function``, with the code behind it."""
+        if not isinstance(loader, str):
+            return self.value(loader)
+        module = loader.partition(":")[0]
+        reach = self.look.reach([module])
+        self.roots.add(module)
+        # Where it cannot be found it is a name alone: it may be on the worker only.
+        return [loader, reach.digest]
+
+    def surroundings(self, function: types.FunctionType) -> list[Any]:
+        """What a function that travels imports and names."""
+        found: Surroundings = surroundings_of(function, self.look)
+        if found.uncertain is not None:
+            raise NotStableError(found.uncertain)
+        self.roots.update(found.modules)
+        self.files.update(found.files)
+        reach: Reach = self.look.reach(found.modules)
+        return [sorted(found.modules), reach.digest, sorted(found.files.items())]
 
 
 class _Walk:
@@ -155,7 +188,8 @@ class _Walk:
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, types.BuiltinFunctionType) and isinstance(value.__self__, types.ModuleType | None):
-            return ["builtin", value.__module__, value.__qualname__]
+            module = value.__module__ or "builtins"
+            return ["builtin", module, value.__qualname__, self._describer.code(module)]
         if type(value).__module__ == "typing" or isinstance(value, types.GenericAlias | types.UnionType):
             return ["typing", _text(value)]
         return self._object(value)
@@ -193,7 +227,9 @@ class _Walk:
             return ["class", _name(kind), code, [self.value(base) for base in kind.__bases__ if base is not object]]
         entries = [[name, self.value(entry)] for name, entry in _entries(kind)]
         fields = [self.value(field) for field in _fields(kind)]
-        return ["class", kind.__qualname__, [self.value(base) for base in kind.__bases__], fields, entries]
+        bases = [self.value(base) for base in kind.__bases__]
+        made_by = None if type(kind) is type else self.value(type(kind))
+        return ["class", kind.__qualname__, bases, made_by, fields, entries]
 
     def _function(self, function: types.FunctionType) -> Any:
         if _is_importable(function):
@@ -202,9 +238,11 @@ class _Walk:
             return _Walk(self._describer, inside=True).value(function)
         used = sorted(name for name in set(_globals(function.__code__)) if name in function.__globals__)
         closure = [_content(cell) for cell in function.__closure__ or ()]
-        parts = (function.__code__, function.__defaults__, function.__kwdefaults__, closure)
+        own = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
+        parts = (function.__code__, function.__defaults__, function.__kwdefaults__, closure, own)
         surroundings = [[name, self.value(function.__globals__[name])] for name in used]
-        return ["function", function.__qualname__, *map(self.value, parts), surroundings]
+        imports = self._describer.surroundings(function)
+        return ["function", function.__qualname__, *map(self.value, parts), surroundings, imports]
 
     def _code(self, code: types.CodeType) -> Any:
         facts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
@@ -226,7 +264,7 @@ def _text(value: Any) -> str:
 
 def _is_importable(value: Any) -> bool:
     """Whether a worker finds this very object under its name."""
-    if value.__module__ == "__main__":
+    if not isinstance(value.__module__, str) or value.__module__ == "__main__" or travels_by_value(value.__module__):
         return False
     found: Any = sys.modules.get(value.__module__)
     for part in value.__qualname__.split("."):
@@ -302,11 +340,17 @@ def _fields(kind: type) -> Iterator[tuple[Any, ...]]:
     if issubclass(kind, BaseModel):
         for name, field in kind.model_fields.items():
             default = () if field.is_required() else (field.default_factory or field.default,)
-            yield name, _text(field.annotation), default, field.metadata
+            yield name, _text(field.annotation), _classes_in(field.annotation), default, field.metadata
     elif dataclasses.is_dataclass(kind):
         for each in dataclasses.fields(kind):
             given = (value for value in (each.default, each.default_factory) if value is not dataclasses.MISSING)
-            yield each.name, _text(each.type), tuple(given), ()
+            yield each.name, _text(each.type), _classes_in(each.type), tuple(given), ()
     else:
         for name, hint in sorted(vars(kind).get("__annotations__", {}).items()):
-            yield name, _text(hint), (), ()
+            yield name, _text(hint), _classes_in(hint), (), ()
+
+
+def _classes_in(hint: Any) -> tuple[type, ...]:
+    """The classes that an annotation is made of."""
+    found = [hint] if isinstance(hint, type) and not typing.get_args(hint) else []
+    return (*found, *(inner for each in typing.get_args(hint) for inner in _classes_in(each)))
