@@ -9,12 +9,12 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from planted_edits import CHANGING, HARMLESS, Edit
 
-from checkmaite_core import AnalyticsStoreConfig
+from checkmaite_core import AnalyticsStoreConfig, DatasetRef
 from checkmaite_core.identity import run_key
 from checkmaite_core.submission import prepare_submission
 
@@ -65,13 +65,11 @@ class Project:
 
     def _work(self, patch: pytest.MonkeyPatch) -> dict[str, Any]:
         if self._edit.notebook is None:
-            made: dict[str, Any] = importlib.import_module("work").make()
-            return made
+            return cast("dict[str, Any]", importlib.import_module("work").make())
         cells = types.ModuleType("__main__")
         patch.setitem(sys.modules, "__main__", cells)
         exec(compile(self._edit.notebook[self._after], "<cell>", "exec"), vars(cells))
-        made = vars(cells)["make"]()
-        return made
+        return cast("dict[str, Any]", vars(cells)["make"]())
 
 
 def _key(work: dict[str, Any]) -> str | None:
@@ -79,8 +77,15 @@ def _key(work: dict[str, Any]) -> str | None:
 
 
 def _number(work: dict[str, Any]) -> Any:
-    inputs = {kind: work.get(kind, ()) for kind in ("models", "datasets", "metrics")}
+    inputs = {kind: [_loaded(each) for each in work.get(kind, ())] for kind in ("models", "datasets", "metrics")}
     return work["capability"].run(**inputs, config=work.get("config"), use_cache=False)
+
+
+def _loaded(value: Any) -> Any:
+    if not isinstance(value, DatasetRef):
+        return value
+    module, _, function = str(value.loader).partition(":")
+    return getattr(importlib.import_module(module), function)(value.uri)
 
 
 def _seen(project: Project) -> tuple[str | None, Any]:

@@ -20,7 +20,10 @@ class Own:
 """
 MAKE = "\ndef make():\n    return {'capability': Own()}\n"
 VALUE = "def value():\n    return {}\n"
-INPUT = "from helper import value\nclass Given:\n    metadata = {'id': 'given'}\n    def __call__(self):\n        return value()\n"
+INPUT = (
+    "from helper import value\nclass Given:\n    metadata = {'id': 'given'}\n"
+    "    def __call__(self):\n        return value()\n"
+)
 OF_INPUTS = """
 from given import Given
 class Own:
@@ -148,7 +151,8 @@ CHANGING: dict[str, Edit] = {
     ),
     "imported in a function": _helper("def value():\n    import helper\n    return helper.value()\n"),
     "imported in a method of a class": _helper(
-        "class Lazy:\n    def get(self):\n        if True:\n            try:\n                from helper import value\n"
+        "class Lazy:\n    def get(self):\n        if True:\n            try:\n"
+        "                from helper import value\n"
         "            finally:\n                pass\n        return value()\ndef value():\n    return Lazy().get()\n"
     ),
     "import_module of a text": _helper(
@@ -169,9 +173,8 @@ CHANGING: dict[str, Edit] = {
     ),
     "import_module of any text": Edit(
         {
-            "work.py": "import importlib\ndef value():\n    return importlib.import_module(''.join(['hel', 'per'])).value()\n"
-            + CAPABILITY
-            + MAKE,
+            "work.py": "import importlib\ndef value():\n"
+            "    return importlib.import_module(''.join(['hel', 'per'])).value()\n" + CAPABILITY + MAKE,
             "helper.py": VALUE.format(1),
         },
         {"helper.py": VALUE.format(2)},
@@ -253,9 +256,8 @@ CHANGING: dict[str, Edit] = {
     ),
     "the order in which a module is looked through": Edit(
         {
-            "work.py": "import helper\ndef value():\n    return next(f() for n, f in vars(helper).items() if n[:2] == 'f_')\n"
-            + CAPABILITY
-            + MAKE,
+            "work.py": "import helper\ndef value():\n"
+            "    return next(f() for n, f in vars(helper).items() if n[:2] == 'f_')\n" + CAPABILITY + MAKE,
             "helper.py": "def f_a():\n    return 1\ndef f_b():\n    return 2\n",
         },
         {"helper.py": "def f_b():\n    return 2\ndef f_a():\n    return 1\n"},
@@ -279,7 +281,8 @@ CHANGING: dict[str, Edit] = {
     "the config's default": Edit(
         {
             "work.py": "from checkmaite_core import CapabilityConfig\nfrom helper import N\n"
-            "class Config(CapabilityConfig):\n    n: int = N\nclass Own:\n    id = 'own'\n    def run(self, config, **_):\n"
+            "class Config(CapabilityConfig):\n    n: int = N\nclass Own:\n    id = 'own'\n"
+            "    def run(self, config, **_):\n"
             "        return config.n\ndef make():\n    return {'capability': Own(), 'config': Config()}\n",
             "helper.py": "N = 1\n",
         },
@@ -298,9 +301,9 @@ CHANGING: dict[str, Edit] = {
     "the module of a loader": Edit(
         {
             "work.py": "from checkmaite_core import DatasetRef\nclass Own:\n    id = 'own'\n"
-            "    def run(self, datasets, **_):\n        import loading\n        return loading.load('')\ndef make():\n"
-            "    return {'capability': Own(), 'datasets': [DatasetRef(id='d', uri='u', loader='load' + 'ing:load')]}\n",
-            "loading.py": "import helper\ndef load(uri):\n    return helper.value()\n",
+            "    def run(self, datasets, **_):\n        return datasets[0]()\ndef make():\n"
+            "    return {'capability': Own(), 'datasets': [DatasetRef(id='d', uri='u', loader=':'.join(['loading', 'load']))]}\n",
+            "loading.py": "import helper\ndef load(uri):\n    return helper.value\n",
             "helper.py": VALUE.format(1),
         },
         {"helper.py": VALUE.format(2)},
@@ -475,9 +478,11 @@ CHANGING: dict[str, Edit] = {
         * 2,
     ),
     "a class of an annotation of a notebook": _notebook(
-        "from pydantic import BaseModel\nclass Inner(BaseModel):\n    n: int = 1\nclass Outer(BaseModel):\n    inner: Inner\n"
+        "from pydantic import BaseModel\nclass Inner(BaseModel):\n    n: int = 1\n"
+        "class Outer(BaseModel):\n    inner: Inner\n"
         "def value():\n    return Outer.model_validate({'inner': {}}).inner.n\n" + CAPABILITY,
-        "from pydantic import BaseModel\nclass Inner(BaseModel):\n    n: int = 2\nclass Outer(BaseModel):\n    inner: Inner\n"
+        "from pydantic import BaseModel\nclass Inner(BaseModel):\n    n: int = 2\n"
+        "class Outer(BaseModel):\n    inner: Inner\n"
         "def value():\n    return Outer.model_validate({'inner': {}}).inner.n\n" + CAPABILITY,
     ),
 }

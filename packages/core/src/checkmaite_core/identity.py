@@ -34,13 +34,13 @@ def run_key(submission: Submission, *, overlay: str) -> str | None:
 
     What counts of its parts:
 
-    - *capability*: its id, its class, its own attributes, and the code of its class and their classes. Of installed
-      packages that is the hashes in their ``RECORD``; of others, such as editable ones, the text of the whole
-      package; of scripts and notebooks, the functions, classes and values that it uses, whatever else stands there.
+    - *capability*: its id, its class, its own attributes, and the code of its class and their classes, with all
+      first-party code and data files that this can reach (see :mod:`checkmaite_core.code.graph`). Of installed
+      distributions that is the hashes in their ``RECORD``, and what is in those files that are not as it says; of
+      scripts and notebooks, the functions, classes and values that it uses, whatever else stands there.
     - *config*: its class and its values, without those that are excluded from its identity, such as ``resources``.
-    - *inputs*: the id, and the ``fingerprint`` (an attribute, or an entry of ``metadata``); of one without a
-      fingerprint, the code of its class. Its data is not looked at. Of references, also where and by what they are
-      loaded.
+    - *inputs*: the id, the ``fingerprint`` (an attribute, or an entry of ``metadata``), and the code of its class.
+      Its data is not looked at. Of references, also where and by what they are loaded, with the code of that.
     - *not*: the name, the resources, and where it comes from.
     """
     return run_keys([submission], overlay=overlay)[0]
@@ -76,7 +76,7 @@ def _inputs(inputs: Inputs, describer: Describer) -> dict[str, list[Any]]:
 
 def _input(value: Any, describer: Describer) -> list[Any]:
     if isinstance(value, InputRef):
-        return ["reference", value.id, value.fingerprint, value.uri, describer.value(value.loader)]
+        return ["reference", value.id, value.fingerprint, value.uri, describer.loader(value.loader)]
     found = own_id(value)
     if found is None:
         raise NotStableError(f"an input of class {type(value).__qualname__} has no id")
@@ -86,5 +86,5 @@ def _input(value: Any, describer: Describer) -> list[Any]:
         fingerprint = metadata.get("fingerprint")
     if fingerprint is not None and not isinstance(fingerprint, str):
         raise NotStableError(f"the fingerprint of input {found!r} is no text")
-    # A fingerprint says all; without one, at least an edited metric or dataset class makes other work.
-    return ["object", found, fingerprint or describer.class_of(type(value))]
+    # A fingerprint says all of the data; the code of its class is the worker's.
+    return ["object", found, fingerprint, describer.class_of(type(value))]
