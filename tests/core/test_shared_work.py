@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from checkmaite_core import AnalyticsStoreConfig, Job, JobBackend, JobOrigin, JobStatus
-from checkmaite_core.identity import run_keys
+from checkmaite_core.identity import RunKey, run_keys
 from checkmaite_core.job import JobView
 from checkmaite_core.submission import Submission
 from checkmaite_core.testing import BackendPromises, ThreadBackend
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.usefixtures("fakes")
 class Shared(Job):
     """Another handle of a job."""
 
-    def __init__(self, job: Job, origin: JobOrigin) -> None:
+    def __init__(self, job: Job, origin: JobOrigin, reason: str) -> None:
         super().__init__(job.job_id, job.name, job.created_at)
-        self.origin = origin
+        self.origin, self.origin_reason = origin, reason
         self._job = job
 
     def view(self) -> JobView:
@@ -57,14 +57,28 @@ class SharingBackend(ThreadBackend):
         with self._one_by_one:
             return [self._share(submission, key) for submission, key in zip(submissions, keys, strict=True)]
 
-    def _share(self, submission: Submission, key: str | None) -> Job:
-        assert key is not None, "all work of these tests can be told"
-        held = self._holders.get(key)
-        if held is None or submission.force or held.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+    def _share(self, submission: Submission, key: RunKey) -> Job:
+        assert key.digest is not None, "all work of these tests can be told"
+        held = self._holders.get(key.digest)
+        why = self._why_not(submission, held)
+        if held is None or why:
             (held,) = super()._submit_all([submission], queue_timeout=0)
-            self._holders[key] = held
+            held.origin_reason = f"started: {why or 'no equal job'}"
+            self._holders[key.digest] = held
             return held
-        return Shared(held, JobOrigin.REUSED if held.status is JobStatus.COMPLETED else JobOrigin.ADOPTED)
+        origin = JobOrigin.REUSED if held.status is JobStatus.COMPLETED else JobOrigin.ADOPTED
+        return Shared(held, origin, f"{origin}: {key.summary}")
+
+    @staticmethod
+    def _why_not(submission: Submission, held: Job | None) -> str:
+        if submission.force:
+            return "force=True"
+        if held is None:
+            return ""
+        if held.status is JobStatus.COMPLETED and not submission.reuse:
+            return "reuse=False"
+        became = {JobStatus.FAILED: "failed", JobStatus.CANCELLED: "was cancelled"}.get(held.status)
+        return f"the equal job {held.job_id} {became}" if became else ""
 
 
 class TestSharingThreads(SharingTests, GroupTests):

@@ -179,3 +179,34 @@ def test_after_the_loss_of_a_cluster_equal_work_is_not_given_what_was_lost_with_
     successor.restore(directory.jobs.values())
     successor.reign(same_cluster=False, now=2.0)
     assert submit(successor, request("b", run_key="k"))[1] == [("b", JobOrigin.STARTED)]
+
+
+def test_a_job_of_its_own_says_why_it_was_started(directory: Directory) -> None:
+    run(directory, request("a", run_key="k"))
+    end(directory, "a", FAILED)
+    _, answers = directory.submit(
+        [
+            request("b", run_key="k"),
+            request("c", run_key="k", force=True, reason="force=True"),
+            request("e", reason="the class of the model uses a lock"),
+        ],
+        now=1.0,
+    )
+    reasons = [answer.record and answer.record.reason for answer in answers]
+    assert reasons == [
+        "the equal job a failed",
+        "force=True",
+        "the class of the model uses a lock",
+    ]
+
+
+def test_completed_work_is_not_given_to_those_who_do_not_want_it_but_running_work_is(
+    directory: Directory,
+) -> None:
+    run(directory, request("a", run_key="k"))
+    assert submit(directory, request("b", run_key="k", reuse=False))[1] == [("a", JobOrigin.ADOPTED)]
+    end(directory, "a", COMPLETED)
+    _, answers = directory.submit([request("c", run_key="k", reuse=False)], now=1.0)
+    assert [(answer.record and answer.record.reason, answer.origin) for answer in answers] == [
+        ("reuse=False", JobOrigin.STARTED)
+    ]

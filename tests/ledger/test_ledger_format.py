@@ -55,6 +55,7 @@ def full(job_id: str, position: int) -> JobRecord:
         failure='{"kind":"lost"}',
         waiting_for="the store",
         recovers="job-0",
+        reason="force=True",
     )
     defaults = [field.name for field in fields(JobRecord) if getattr(record, field.name) == field.default]
     assert defaults == []  # also a field that is added later belongs into the snapshot

@@ -27,6 +27,7 @@ def handles(missed: list[str]) -> Handles:
         broken=lambda: None,
         attention=Attention(lambda: None),
         missed=lambda: missed.append("missed"),
+        scope="scope",
     )
 
 
@@ -79,7 +80,7 @@ def test_a_handle_that_was_there_when_the_next_registry_was_told_is_not_named_ag
 
 def test_who_waits_pays_attention_until_the_job_ends() -> None:
     attention = Attention(lambda: None)
-    handles = Handles(lambda job_id: True, lambda: None, attention, lambda: None)
+    handles = Handles(lambda job_id: True, lambda: None, attention, lambda: None, "scope")
     with handles.asked(answer) as what:
         job = handles.made("job", what, JobOrigin.STARTED)
     assert not attention

@@ -69,7 +69,11 @@ class Client:
         self.joins: list[CheckmaiteError | None] = []
         self.attention = Attention(lambda: self.listener.hurry())
         self.handles = Handles(
-            lambda job_id: True, lambda: self.listener.broken, self.attention, lambda: self.listener.name_again()
+            lambda job_id: True,
+            lambda: self.listener.broken,
+            self.attention,
+            lambda: self.listener.name_again(),
+            "scope",
         )
         line = Line(
             lambda: self.registry,

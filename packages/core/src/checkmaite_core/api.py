@@ -123,6 +123,7 @@ def submit_capability(
     resources: Resources | Mapping[str, Any] | None = None,
     report_threshold: float = 0.5,
     force: bool = False,
+    reuse: bool = True,
     queue_timeout: float | None = 0.0,
     preflight: bool = False,
     backend: JobBackend | None = None,
@@ -140,7 +141,9 @@ def submit_capability(
             said here is taken from the config, then from the capability, then it is 1 CPU.
         report_threshold: Scores below it deserve a second look; passed to the run's report.
         force: Start anew, also on a backend that would share a job of equal work (``job.origin`` says whether it
-            has). Its numbers then replace those of the earlier one.
+            has, ``job.origin_reason`` why). Its numbers then replace those of the earlier one.
+        reuse: Whether the results of a job of equal work that has completed may be given again. Without it such a job
+            counts for nothing; one that still waits or runs is shared all the same.
         queue_timeout: Seconds to wait for room where the backend's queue is full; None waits as long as it takes.
         preflight: Look first, on every kind of node, at all that the job needs, and submit only if nothing is red
             (see :meth:`checkmaite_core.JobBackend.preflight`). It takes some seconds.
@@ -164,6 +167,7 @@ def submit_capability(
         resources=resources,
         report_threshold=report_threshold,
         force=force,
+        reuse=reuse,
         queue_timeout=queue_timeout,
         preflight=preflight,
     )
@@ -173,6 +177,7 @@ def submit_capabilities(
     works: Iterable[Work | Mapping[str, Any]],
     *,
     force: bool = False,
+    reuse: bool = True,
     queue_timeout: float | None = 0.0,
     preflight: bool = False,
     backend: JobBackend | None = None,
@@ -183,6 +188,7 @@ def submit_capabilities(
         works: What is to be run: each a :class:`Work`, or a mapping of the arguments of
             :func:`submit_capability`, such as ``{"capability": capability, "datasets": [dataset]}``.
         force: As for one run.
+        reuse: As for one run.
         queue_timeout: As for one run; there must be room for all.
         preflight: As for one run; all are looked at together.
         backend: The backend to use; the one configured last if left out.
@@ -195,7 +201,9 @@ def submit_capabilities(
         PreflightError: Preflight found what would stop one of them. None has been started.
         NotConfiguredError: No backend has been configured.
     """
-    return _backend(backend).submit_all(works, force=force, queue_timeout=queue_timeout, preflight=preflight)
+    return _backend(backend).submit_all(
+        works, force=force, reuse=reuse, queue_timeout=queue_timeout, preflight=preflight
+    )
 
 
 def get_job(job_id: str, *, backend: JobBackend | None = None) -> Job:

@@ -113,6 +113,7 @@ class JobBackend(ABC):
         resources: Resources | Mapping[str, Any] | None = None,
         report_threshold: float = 0.5,
         force: bool = False,
+        reuse: bool = True,
         queue_timeout: float | None = 0.0,
         preflight: bool = False,
     ) -> Job:
@@ -129,7 +130,7 @@ class JobBackend(ABC):
         )
         check_timeout(queue_timeout, "queue_timeout")
         self._refuse_if_closed()
-        submission = self._prepared(work, force)
+        submission = self._prepared(work, force, reuse)
         if preflight:
             self._require_preflight([submission])
         return self._submit_all([submission], queue_timeout=queue_timeout)[0]
@@ -139,13 +140,14 @@ class JobBackend(ABC):
         works: Iterable[Work | Mapping[str, Any]],
         *,
         force: bool = False,
+        reuse: bool = True,
         queue_timeout: float | None = 0.0,
         preflight: bool = False,
     ) -> JobGroup:
         """Submit many runs together (see :func:`checkmaite_core.submit_capabilities`)."""
         check_timeout(queue_timeout, "queue_timeout")
         self._refuse_if_closed()
-        submissions = [self._prepared(work, force, position) for position, work in enumerate(works)]
+        submissions = [self._prepared(work, force, reuse, position) for position, work in enumerate(works)]
         if preflight and submissions:
             self._require_preflight(submissions)
         return JobGroup(self._submit_all(submissions, queue_timeout=queue_timeout) if submissions else [])
@@ -210,12 +212,15 @@ class JobBackend(ABC):
         """
         return []
 
-    def _prepared(self, work: Work | Mapping[str, Any], force: bool, position: int | None = None) -> Submission:
+    def _prepared(
+        self, work: Work | Mapping[str, Any], force: bool, reuse: bool, position: int | None = None
+    ) -> Submission:
         return prepare_submission(
             work,
             backend=self.kind,
             store=self.store_config,
             force=force,
+            reuse=reuse,
             position=position,
             version_skew=self.version_skew,
         )

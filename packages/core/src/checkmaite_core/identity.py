@@ -13,20 +13,38 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from checkmaite_core._describing import Describer, NotStableError, canonical
 from checkmaite_core.inputs import InputRef, Inputs, own_id
 from checkmaite_core.submission import Submission
 
-__all__ = ["run_key", "run_keys"]
+__all__ = ["RunKey", "run_key", "run_keys"]
 
 _VERSION = 1
 """Changed with what a key is made from: keys of two versions are never equal."""
+_SHOWN = 8
+"""How many hex digits of a digest people are shown."""
 
 
-def run_key(submission: Submission, *, overlay: str) -> str | None:
-    """The key of a submission; None if it cannot be told what equal work would be.
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """What is said of the equality of one submission with others.
+
+    Attributes:
+        digest: Equal for equal work, and only for that; None if it cannot be told what equal work would be.
+        summary: What another submission of this digest has in common with this one, for people.
+        uncertain: Why there is no digest, for people; None if there is one.
+    """
+
+    digest: str | None
+    summary: str
+    uncertain: str | None = None
+
+
+def run_key(submission: Submission, *, overlay: str) -> RunKey:
+    """The key of a submission.
 
     Args:
         submission: The work.
@@ -46,26 +64,32 @@ def run_key(submission: Submission, *, overlay: str) -> str | None:
     return run_keys([submission], overlay=overlay)[0]
 
 
-def run_keys(submissions: Sequence[Submission], *, overlay: str) -> list[str | None]:
+def run_keys(submissions: Sequence[Submission], *, overlay: str) -> list[RunKey]:
     """The keys of submissions that were made together; looks at each piece of code once."""
     describer = Describer()
     return [_key(submission, overlay, describer) for submission in submissions]
 
 
-def _key(submission: Submission, overlay: str, describer: Describer) -> str | None:
+def _key(submission: Submission, overlay: str, describer: Describer) -> RunKey:
     order, payload = submission.order, submission.payload
     try:
+        capability = [order.capability_id, describer.value(payload.capability)]
         document = {
             "version": _VERSION,
-            "capability": [order.capability_id, describer.value(payload.capability)],
+            "capability": capability,
             "config": describer.value(payload.config),
             "inputs": _inputs(payload.inputs, describer),
             "store": [order.store.backend, order.store.uri],
             "report_threshold": float(order.report_threshold),
             "overlay": overlay,
         }
-    except NotStableError:
-        return None
+    except NotStableError as error:
+        return RunKey(None, "", f"it cannot be told what equal work would be: {error}")
+    summary = f"same code (sha {_digest(capability)[:_SHOWN]}), same config"
+    return RunKey(_digest(document), summary)
+
+
+def _digest(document: Any) -> str:
     return hashlib.sha256(canonical(document).encode()).hexdigest()
 
 

@@ -106,9 +106,11 @@ class Job(ABC):
         name: A name for people.
         created_at: When it was submitted (UTC).
         origin: How the submission that returned this handle came by the job.
+        origin_reason: Why so, for people, such as ``started: force=True`` or ``reused: same code (sha 1a2b3c4d), ...``.
     """
 
     origin: JobOrigin = JobOrigin.STARTED
+    origin_reason: str = ""
 
     def __init__(self, job_id: str, name: str, created_at: datetime) -> None:
         self.job_id = job_id
@@ -236,6 +238,10 @@ class Job(ABC):
         return self.result(timeout=0)
 
     def __repr__(self) -> str:
+        return self._line(self.origin_reason)
+
+    def _line(self, why: str) -> str:
+        """What is shown of it, with or without why it was started or shared."""
         view = self.view()
         fraction = view.progress.fraction if view.progress and view.status is JobStatus.RUNNING else None
         extra = f" {fraction:.0%}" if fraction is not None else ""
@@ -244,7 +250,11 @@ class Job(ABC):
         if view.waiting_for:
             extra += f" (waits for {view.waiting_for})"
         if self.origin is not JobOrigin.STARTED:
-            extra += f" ({self.origin}, submitted {self.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
+            what = why.removeprefix(f"{self.origin}: ")
+            submitted = f"{self.origin}, submitted {self.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            extra += f" ({submitted}: {what})" if what else f" ({submitted})"
+        elif why:
+            extra += f" ({why})"
         return f"<Job {self.job_id} {self.name!r} {view.status}{extra}>"
 
 
@@ -305,6 +315,6 @@ class JobPage(Sequence[Job]):
         return iter(self._jobs)
 
     def __repr__(self) -> str:
-        lines = "".join(f"\n  {job!r}" for job in self._jobs)
+        lines = "".join(f"\n  {job._line('')}" for job in self._jobs)
         more = f"\n  ... more with cursor={self.next_cursor!r}" if self.next_cursor else ""
         return f"<JobPage of {len(self._jobs)}{lines}{more}>"

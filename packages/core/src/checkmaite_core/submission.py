@@ -90,6 +90,7 @@ class Submission:
         submitted_at: When it was submitted (UTC).
         force: Whether equal work, running or completed, is to be ignored.
         position: Its place among works that were submitted together; None if it was submitted alone.
+        reuse: Whether a job of equal work that has completed may be given again.
     """
 
     order: WorkOrder
@@ -99,6 +100,7 @@ class Submission:
     submitted_at: datetime
     force: bool = False
     position: int | None = None
+    reuse: bool = True
 
     @property
     def of_which(self) -> str:
@@ -144,6 +146,7 @@ def prepare_submission(
     backend: str,
     store: AnalyticsStoreConfig,
     force: bool = False,
+    reuse: bool = True,
     position: int | None = None,
     version_skew: SkewPolicy = "error",
 ) -> Submission:
@@ -154,6 +157,7 @@ def prepare_submission(
         backend: Name of the backend.
         store: Where its results go.
         force: Whether equal work is to be ignored.
+        reuse: Whether equal work that has completed may be given again.
         position: Its place among works that are submitted together; errors name it.
         version_skew: What the worker does where its environment does not fit this one.
 
@@ -185,7 +189,7 @@ def prepare_submission(
         environment=describe_environment(type(capability).__module__, values=_modules(inputs, config)),
         version_skew=version_skew,
     )
-    return Submission(order, Payload(capability, inputs, config), name, demand, now, bool(force), position)
+    return Submission(order, Payload(capability, inputs, config), name, demand, now, bool(force), position, bool(reuse))
 
 
 def _modules(inputs: Inputs, config: Any) -> set[str]:

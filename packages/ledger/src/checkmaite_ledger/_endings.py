@@ -10,6 +10,7 @@ from checkmaite_core.execution import cancelled_error
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import JobStatus
 from checkmaite_core.outcome import Outcome
+from checkmaite_ledger.records import JobRecord
 
 __all__ = [
     "cancelled",
@@ -19,6 +20,7 @@ __all__ = [
     "not_stored",
     "outcome_text",
     "submission_lost",
+    "why_not_given",
 ]
 
 _RESUBMIT = 'Submit it again; configure on_cluster_loss="resubmit" to have that done for you.'
@@ -73,6 +75,20 @@ def outcome_text(failure: FailureRecord, now: float) -> str:
 def failure_text(failure: FailureRecord) -> str:
     """A failure as JSON."""
     return failure.model_dump_json()
+
+
+def why_not_given(record: JobRecord) -> str:
+    """Why a job is not given to those who submit equal work, for people."""
+    outcome = record.parsed_outcome()
+    if outcome is not None and outcome.key_uncertain:
+        what = outcome.key_uncertain.removeprefix("it ")
+    elif record.status is JobStatus.CANCELLED:
+        what = "was cancelled"
+    elif outcome is None and record.cancel_requested_at is not None:
+        what = "is being cancelled"
+    else:
+        what = "failed"
+    return f"the equal job {record.job_id} {what}"
 
 
 def _lost(message: str, hint: str, attempts: int) -> FailureRecord:

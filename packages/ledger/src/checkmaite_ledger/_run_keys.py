@@ -30,6 +30,7 @@ class RunKeys:
     def __init__(self, jobs: Mapping[str, JobRecord]) -> None:
         self._jobs = jobs
         self._holders: dict[str, str] = {}
+        self._passed: dict[str, tuple[int, str]] = {}  # the latest that may not hold it, by position
         self._older: dict[str, list[tuple[int, str]]] = {}  # by position; they may be given the key back
 
     def holder(self, run_key: str | None) -> JobRecord | None:
@@ -37,12 +38,19 @@ class RunKeys:
         job_id = self._holders.get(run_key) if run_key is not None else None
         return None if job_id is None else self._jobs[job_id]
 
+    def passed_over(self, run_key: str | None) -> JobRecord | None:
+        """The job of a key that was accepted last of those that equal work is not given; None if there is none."""
+        passed = self._passed.get(run_key) if run_key is not None else None
+        return None if passed is None else self._jobs[passed[1]]
+
     def update(self, record: JobRecord) -> None:
         """Take a record that is new, or whose right to its key has changed, into account."""
         if record.run_key is None:
             return
         holder = self._holders.get(record.run_key)
         if not may_hold(record):
+            entry = (record.position, record.job_id)
+            self._passed[record.run_key] = max(self._passed.get(record.run_key, entry), entry)
             if holder == record.job_id:
                 self._pass_on(record.run_key)
         elif holder is None:

@@ -61,7 +61,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One submission. Fields as in :class:`checkmaite_ledger.events.Accepted`."""
+    """One submission. Fields as in :class:`checkmaite_ledger.events.Accepted`.
+
+    Attributes:
+        reuse: Whether a job of equal work that has completed may be given again.
+        reason: Why no other job may be given, as far as the client knows; empty if there is no such reason.
+    """
 
     job_id: str
     name: str
@@ -76,6 +81,8 @@ class Request:
     stored: bool = True
     force: bool = False
     recovers: str = ""
+    reuse: bool = True
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

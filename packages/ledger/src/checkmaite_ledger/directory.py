@@ -340,7 +340,8 @@ class Directory:
             job_id, origin = self._adoptions[request.job_id]
             return Answer(self.jobs[job_id], origin)
         holder = None if request.force else self._index.keys.holder(request.run_key)
-        if holder is not None:
+        unwanted = holder is not None and holder.ended and not request.reuse
+        if holder is not None and not unwanted:
             # An event, so that the answer rests on an append: by a registry that was not yet followed by another.
             change = self._change(Adopted(holder.job_id, now, request.client, request.job_id))
             changes.append(change)
@@ -362,6 +363,7 @@ class Directory:
             request.stored,
             request.force,
             request.recovers,
+            sys.intern("reuse=False" if unwanted else request.reason or self._why_none(request.run_key)),
         )
         if not request.stored:
             self._in_memory.add(request.job_id)
@@ -369,6 +371,11 @@ class Directory:
         self._index.add(record)
         changes.append(Change(event, record))
         return Answer(record)
+
+    def _why_none(self, run_key: str | None) -> str:
+        """Why there is no job that equal work could be given; empty if there has never been one."""
+        last = self._index.keys.passed_over(run_key)
+        return "" if last is None else endings.why_not_given(last)
 
     def _change(self, event: Event) -> Change:
         return Change(event, self.apply(event))

@@ -62,6 +62,7 @@ class Accepted:
         stored: Whether its payload is in the ledger, so that it can be started by another registry.
         force: Whether equal work was to be ignored.
         recovers: The job whose staged outputs it commits, instead of running anything; empty for all others.
+        reason: Why a job of its own was started, for people; empty if there was no equal one, None if not recorded.
     """
 
     job_id: str
@@ -78,6 +79,7 @@ class Accepted:
     stored: bool = True
     force: bool = False
     recovers: str = ""
+    reason: str | None = None
     kind: ClassVar[str] = "accepted"
 
 

@@ -59,6 +59,7 @@ class JobRecord:
         outcome: How it ended: a :class:`checkmaite_core.outcome.Outcome` as JSON text; empty before.
         recovers: The job whose staged outputs it commits, instead of running anything; empty for all others.
         waiting_for: What keeps it from going on since it has begun; empty if nothing does.
+        reason: Why a job of its own was started, for people; empty if there was no equal one, None if not recorded.
     """
 
     job_id: str
@@ -90,6 +91,7 @@ class JobRecord:
     outcome: str = ""
     recovers: str = ""
     waiting_for: str = ""
+    reason: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -136,6 +138,7 @@ def accept(event: Accepted, position: int) -> JobRecord:
         store_uri=event.store_uri,
         policy=event.policy,
         stored=event.stored,
+        reason=event.reason,
         recovers=event.recovers,
     )
 

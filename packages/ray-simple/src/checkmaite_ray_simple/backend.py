@@ -234,6 +234,7 @@ class RaySimpleBackend(JobBackend):
         payload: Any = submission.pickle(cloudpickle.dumps)
         job = TrackedJob(submission.order.job_id, submission.name, submission.submitted_at, self._on_cancel)
         job.mark_pending(waits_for)
+        job.origin_reason = "started: " + ("force=True" if submission.force else "ray-simple shares no jobs")
         if len(payload) >= _LARGE:
             payload = ray.put(payload)
         return _Task(job, submission.order.model_dump_json(), payload, function)

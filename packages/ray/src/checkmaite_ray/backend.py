@@ -29,7 +29,7 @@ from checkmaite_core.errors import (
     JobNotFoundError,
     ScopeSealedError,
 )
-from checkmaite_core.identity import run_keys
+from checkmaite_core.identity import RunKey, run_keys
 from checkmaite_core.job import Job, JobOrigin, JobPage, JobStatus
 from checkmaite_core.preflight.capacity import demand_of
 from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
@@ -78,7 +78,9 @@ class RayBackend(JobBackend):
         self._client = f"{getpass.getuser()}@{socket.gethostname()}"
         self._nodes = Nodes(options.node_maxima)
         attention = Attention(lambda: self._listener.hurry())
-        self._handles = Handles(self._cancel, self._why_broken, attention, lambda: self._listener.name_again())
+        self._handles = Handles(
+            self._cancel, self._why_broken, attention, lambda: self._listener.name_again(), options.idempotency_scope
+        )
         ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
         stores = [store.uri, ledger.uri]
         self._own_overlay = JobsOverlay(options.runtime_env, stores=stores, policy=options.version_skew)
@@ -160,8 +162,8 @@ class RayBackend(JobBackend):
             with self._asked("submit", self._session, self._client, items) as answer:
                 if "retry_after" not in answer:
                     return [
-                        self._handles.made(what["view"][0], what, JobOrigin(origin))
-                        for what, origin in answer["answers"]
+                        self._handles.made(what["view"][0], what, JobOrigin(origin), key.summary)
+                        for key, (what, origin) in zip(keys, answer["answers"], strict=True)
                     ]
             retry_after = answer["retry_after"]
             pause = retry_after if deadline is None else min(retry_after, deadline - time.monotonic())
@@ -169,7 +171,7 @@ class RayBackend(JobBackend):
                 raise _too_much(len(items), answer["unfinished"], answer["limit"], retry_after)
             time.sleep(pause)  # as the registry has asked
 
-    def _item(self, submission: Submission, key: str | None) -> tuple[dict[str, Any], bytes]:
+    def _item(self, submission: Submission, key: RunKey) -> tuple[dict[str, Any], bytes]:
         self._nodes.check(submission.name, submission.resources, submission.of_which)
         payload = submission.pickle(cloudpickle.dumps)
         order = submission.order
@@ -181,7 +183,7 @@ class RayBackend(JobBackend):
             "job_id": order.job_id,
             "name": submission.name,
             "capability_id": order.capability_id,
-            "run_key": key,
+            "run_key": key.digest,
             "client": self._client,
             "submitted_at": submission.submitted_at.timestamp(),
             "shape": _digest(f"{sorted(demand.items())} {self._overlay}"),
@@ -190,6 +192,8 @@ class RayBackend(JobBackend):
             "policy": self._policy,
             "stored": self._options.store_submissions,
             "force": submission.force,
+            "reuse": submission.reuse,
+            "reason": "force=True" if submission.force else key.uncertain or "",
         }
         return fields, Blob(order.model_dump_json(), self._overlay, payload).pack()
 

@@ -187,6 +187,7 @@ class Reign:
             return None
         return {
             "name": record.name,
+            "reason": record.reason,
             "submitted_at": record.submitted_at,
             "view": wire_view(record),
             "waits": self._upkeep.reasons.get(job_id),

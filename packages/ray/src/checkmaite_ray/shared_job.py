@@ -28,6 +28,7 @@ class SharedJob(TrackedJob):
         name: A name for people.
         created_at: When it was submitted (UTC).
         origin: How the submission that returned it came by the job.
+        origin_reason: Why so.
         cancel: Asks the registry to stop it, and returns what that says.
         broken: Why nothing will be heard of it any more; None while that is not so.
         attention: Is told who waits for it.
@@ -39,12 +40,14 @@ class SharedJob(TrackedJob):
         name: str,
         created_at: datetime,
         origin: JobOrigin,
+        origin_reason: str,
         cancel: Callable[[str], bool],
         broken: Callable[[], CheckmaiteError | None],
         attention: Attention,
     ) -> None:
         super().__init__(job_id, name, created_at, lambda _: None)
         self.origin = origin
+        self.origin_reason = origin_reason
         self._ask = cancel
         self._broken = broken
         self._attention = attention
@@ -107,6 +110,7 @@ class Handles:
         broken: As for :class:`SharedJob`.
         attention: As for :class:`SharedJob`.
         missed: Called when handles were made that the last :meth:`followed` may have missed.
+        scope: Whose jobs they are.
     """
 
     def __init__(
@@ -115,7 +119,9 @@ class Handles:
         broken: Callable[[], CheckmaiteError | None],
         attention: Attention,
         missed: Callable[[], None],
+        scope: str,
     ) -> None:
+        self._scope = scope
         self._cancel = cancel
         self._broken = broken
         self._attention = attention
@@ -158,10 +164,14 @@ class Handles:
         known.mark_waiting(what.get("waiting_for"))
         return known
 
-    def made(self, job_id: str, what: dict[str, Any], origin: JobOrigin) -> SharedJob:
-        """A new handle, of what the registry has answered."""
+    def made(self, job_id: str, what: dict[str, Any], origin: JobOrigin, shared: str = "") -> SharedJob:
+        """A new handle, of what the registry has answered; ``shared``: what is the same, if it is another's job."""
+        why = shared if origin is not JobOrigin.STARTED else what.get("reason")  # a registry of before tells none
+        if why == "" and origin is JobOrigin.STARTED:
+            why = f"no equal job in scope {self._scope}"
+        reason = f"{origin}: {why}" if why else str(origin)
         created = datetime.fromtimestamp(what["submitted_at"], UTC)
-        job = SharedJob(job_id, what["name"], created, origin, self._cancel, self._broken, self._attention)
+        job = SharedJob(job_id, what["name"], created, origin, reason, self._cancel, self._broken, self._attention)
         if what["waits"]:
             job.mark_pending(what["waits"])
         job.hear(tuple(what["view"][1:]))

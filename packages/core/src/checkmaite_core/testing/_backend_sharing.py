@@ -37,6 +37,7 @@ class SharingTests(BackendTests, standard=True):
             return
         assert (again.origin, again.job_id, work.starts) == (JobOrigin.ADOPTED, work.job.job_id, 1)
         assert again.created_at == work.job.created_at
+        assert again.origin_reason.startswith("adopted: same code (sha ")
         assert f"adopted, submitted {work.job.created_at:%Y-%m-%d %H:%M} UTC" in repr(again)
         assert "adopted" not in repr(work.job)
         assert again.name == work.job.name
@@ -61,7 +62,8 @@ class SharingTests(BackendTests, standard=True):
         first = self.write(backend, label)
         reference = first.result(DEADLINE)
         forced = backend.submit_all([self.work(label)], force=True)[0]
-        assert forced.origin is JobOrigin.STARTED
+        assert (forced.origin, forced.origin_reason) == (JobOrigin.STARTED, "started: force=True")
+        assert "(started: force=True)" in repr(forced)
         assert forced.job_id != first.job_id
         assert forced.result(DEADLINE).run_uid == reference.run_uid
         assert [row["event_id"] for row in self.rows(backend, label)] == [forced.job_id]
@@ -69,6 +71,30 @@ class SharingTests(BackendTests, standard=True):
         later = self.write(backend, label)
         later.wait(DEADLINE)
         assert (later.job_id == forced.job_id) is self.promises.has_dedupe
+
+    def test_work_that_has_completed_is_not_given_again_to_those_who_do_not_want_that(
+        self, backend: JobBackend, label: str
+    ) -> None:
+        first = self.write(backend, label)
+        first.result(DEADLINE)
+        anew = backend.submit(**self.work(label), reuse=False)
+        assert (anew.origin, anew.job_id != first.job_id) == (JobOrigin.STARTED, True)
+        if self.promises.has_dedupe:
+            assert anew.origin_reason == "started: reuse=False"
+        assert backend.job(anew.job_id).origin_reason == anew.origin_reason
+        anew.result(DEADLINE)
+        assert [row["event_id"] for row in self.rows(backend, label)] == [anew.job_id]
+
+    def test_work_that_runs_is_adopted_also_by_those_who_do_not_want_earlier_results(
+        self, backend: JobBackend, parked: list[Parked], tmp_path: Path
+    ) -> None:
+        work = self.park(backend, parked, tmp_path)
+        work.wait_until_started()
+        again = self.park_again(backend, work, reuse=False)
+        work.release()
+        again.result(DEADLINE)
+        assert (again.job_id == work.job.job_id) is self.promises.has_dedupe
+        work.job.result(DEADLINE)
 
     def test_work_that_failed_or_was_cancelled_starts_anew(
         self, backend: JobBackend, parked: list[Parked], tmp_path: Path, label: str
@@ -79,6 +105,8 @@ class SharingTests(BackendTests, standard=True):
         again = backend.submit(Raise(), datasets=[Data(label)], config=config)
         assert again.origin is JobOrigin.STARTED
         assert again.job_id != failed.job_id
+        if self.promises.has_dedupe:
+            assert again.origin_reason == f"started: the equal job {failed.job_id} failed"
         assert again.wait(DEADLINE) is JobStatus.FAILED
 
         work = self.park(backend, parked, tmp_path, manner="cooperative")
@@ -88,6 +116,8 @@ class SharingTests(BackendTests, standard=True):
         work.release()
         after = self.park_again(backend, work)
         assert after.origin is JobOrigin.STARTED
+        if self.promises.has_dedupe:
+            assert after.origin_reason == f"started: the equal job {work.job.job_id} was cancelled"
         assert after.result(DEADLINE).event_id == after.job_id != work.job.job_id
         assert work.starts == 2
 
@@ -100,6 +130,7 @@ class SharingTests(BackendTests, standard=True):
         ]
         assert len({job.job_id for job in jobs}) == len(jobs)
         assert {job.origin for job in jobs} == {JobOrigin.STARTED}
+        assert all(job.origin_reason.startswith("started: ") for job in jobs)
         for job in jobs:
             job.result(DEADLINE)
 

@@ -92,6 +92,7 @@ class ThreadBackend(JobBackend):
     def _start(self, submission: Submission, payload: bytes) -> Job:
         order = submission.order
         job = TrackedJob(order.job_id, submission.name, submission.submitted_at, self._cancel)
+        job.origin_reason = "started: " + ("force=True" if submission.force else "this backend shares no jobs")
         job.add_done_callback(lambda _: self._room.give())
         self._jobs[job.job_id] = (job, order)
         self._threads.submit(self._run, job, order, payload)
