@@ -86,7 +86,7 @@ def test_anything_else_is_refused_when_the_class_is_defined(annotation: Any) -> 
         _record(annotation)
 
 
-@pytest.mark.parametrize("name", ["event_id", "Upper", "größe_X"])
+@pytest.mark.parametrize("name", ["event_id", "Upper", "größe_X", "true", "false", "null"])
 def test_a_field_that_cannot_be_a_column_is_refused_when_the_class_is_defined(name: str) -> None:
     fields: dict[str, Any] = {name: (int, 0)}
     with pytest.raises(SchemaError, match=name):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from checkmaite_analytics_store._answers import whole_numbers
 from checkmaite_analytics_store._relations import text
 from checkmaite_analytics_store._scratch import new_scratch
 from checkmaite_core.errors import PluginNotFoundError
@@ -69,7 +70,7 @@ def answer(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -
     In a thread of its own: one that DuckDB computes in may not look at signals for minutes.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
-        future = thread.submit(lambda: connection.sql(statement).to_arrow_table())
+        future = thread.submit(_ask, connection, statement)
         try:
             # In short steps: Ctrl-C just before a thread blocks is seen only when it wakes.
             while not wait([future], timeout=_LONGEST_BLOCK).done:
@@ -79,3 +80,8 @@ def answer(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -
                 connection.interrupt()
                 wait([future], timeout=_INTERRUPT_AGAIN)
         return future.result()
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> pa.Table:
+    relation = connection.sql(statement)
+    return whole_numbers(relation.to_arrow_table(), relation.types)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from checkmaite_analytics_store._types import SQL
 from checkmaite_core.record import ScalarType
 
-__all__ = ["SUPERSEDED", "aligned", "empty", "name", "text", "without_superseded"]
+if TYPE_CHECKING:
+    import duckdb
 
-SUPERSEDED = "_superseded"
-"""The relation that holds the run_uids whose folded rows are outdated."""
+__all__ = ["aligned", "empty", "name", "native_files", "text", "without_superseded"]
 
 
 def name(identifier: str) -> str:
@@ -33,12 +34,28 @@ def empty(columns: Mapping[str, ScalarType]) -> str:
     return f"SELECT {', '.join(_null(column, kind) for column, kind in columns.items())} WHERE false"
 
 
-def without_superseded(select: str, *, flags: bool) -> str:
-    """Folded rows without outdated ones; with ``flags``, with ``is_current`` false for them instead."""
-    outdated = f"run_uid IN (SELECT run_uid FROM {SUPERSEDED})"  # noqa: S608 - a constant
-    if flags:
-        return f"SELECT * REPLACE (is_current AND NOT {outdated} AS is_current) FROM ({select})"  # noqa: S608 - ours
-    return f"{select} WHERE NOT {outdated}"
+def native_files(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], columns: Mapping[str, ScalarType]
+) -> duckdb.DuckDBPyRelation:
+    """The rows of Parquet files that the engine opens itself; their paths add nothing to them."""
+    listed = ", ".join(map(text, paths))
+    source = f"read_parquet([{listed}], hive_partitioning = false, filename = false, union_by_name = false)"
+    return connection.sql(f"SELECT {aligned(columns, columns)} FROM {source}")  # noqa: S608 - all of it quoted
+
+
+def without_superseded(
+    rows: duckdb.DuckDBPyRelation,
+    outdated: duckdb.DuckDBPyRelation,
+    *,
+    flags: bool,
+    columns: Mapping[str, ScalarType],
+) -> duckdb.DuckDBPyRelation:
+    """Folded rows without those of the run_uids ``outdated``; with ``flags``, with ``is_current`` false instead."""
+    kept = rows.join(outdated, "run_uid", how="anti").project(aligned(columns, columns))
+    if not flags:
+        return kept
+    flagged = [f"false AS {name(column)}" if column == "is_current" else name(column) for column in columns]
+    return kept.union(rows.join(outdated, "run_uid", how="semi").project(", ".join(flagged)))
 
 
 def _null(column: str, kind: ScalarType) -> str:

@@ -17,8 +17,9 @@ from checkmaite_analytics_store._duckdb import answer, connect, import_duckdb
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._layout import RUNS
 from checkmaite_analytics_store._manifest import FileEntry
+from checkmaite_analytics_store._quoting import quoting
 from checkmaite_analytics_store._ranged import RangedFiles
-from checkmaite_analytics_store._relations import SUPERSEDED, aligned, empty, name, text, without_superseded
+from checkmaite_analytics_store._relations import aligned, empty, name, native_files, without_superseded
 from checkmaite_analytics_store._statement import permitted, referred, refused, require_text
 from checkmaite_analytics_store._view import StoreView, TableView
 from checkmaite_core.record import ScalarType
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     import duckdb
+    from pyarrow.dataset import Dataset
 
 __all__ = ["SqlEngine"]
 
@@ -119,6 +121,8 @@ class _Session:
         self._allowed: frozenset[str] = frozenset()
         self._identity: object = None
         self._readable: frozenset[str] = frozenset()
+        self._shown: frozenset[str] = frozenset()
+        self._sources: list[tuple[object, object]] = []
 
     def query(self, duckdb: ModuleType, view: StoreView, sql: str) -> pa.Table:
         with self._lock:
@@ -130,7 +134,8 @@ class _Session:
             except duckdb.Error as error:
                 failure = error
             self._explain(duckdb, failure, [entry for table in wanted for entry in view.tables[table].files])
-            raise refused(failure, view, self._objects.uri) from failure
+            quoted = quoting(self._connection, sql, failure, wanted, view) if self._connection else None
+            raise refused(failure, view, self._objects.uri, quoted) from failure
 
     def close(self) -> None:
         with self._lock:
@@ -147,6 +152,8 @@ class _Session:
         if self._connection is not None:
             self._connection.close()
         self._connection = self._identity = None
+        self._shown = frozenset()
+        self._sources.clear()
 
     def _explain(self, duckdb: ModuleType, error: Exception, entries: Iterable[FileEntry]) -> None:
         """Raise what is wrong with a file, if that is why a statement failed."""
@@ -179,43 +186,55 @@ class _Session:
         connection = self._connection
         self._identity = None  # until all of it is in place
         if not same:
-            outdated = pa.table({"run_uid": pa.array(sorted(view.superseded), type=pa.string())})
-            connection.register(SUPERSEDED, outdated)
+            self._sources.clear()
         for table, content in view.tables.items():
             if table in missing:
-                self._replace(connection, table, self._select(connection, table, content, view))
+                self._relation(connection, table, content, view).create_view(table, replace=True)
             elif not same:
-                self._replace(connection, table, empty(content.columns))
+                connection.execute(f"CREATE OR REPLACE VIEW {name(table)} AS {empty(content.columns)}")
+        for table in self._shown - view.tables.keys():
+            connection.execute(f"DROP VIEW IF EXISTS {name(table)}")
+        self._shown = frozenset(view.tables)
         self._identity, self._readable = view.identity, readable
         return connection
-
-    def _replace(self, connection: duckdb.DuckDBPyConnection, table: str, select: str) -> None:
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW {name(table)} AS {select}")
 
     def _is_native(self, entry: FileEntry) -> bool:
         """Whether DuckDB can open the file itself; it takes some characters of a path for a pattern."""
         return self._objects.is_local and _GLOB_CHARACTERS.isdisjoint(self._objects.path(entry.key))
 
-    def _select(self, connection: duckdb.DuckDBPyConnection, table: str, content: TableView, view: StoreView) -> str:
-        """A table as one SELECT: its files, grouped by their columns, and its rows in memory.
+    def _relation(
+        self, connection: duckdb.DuckDBPyConnection, table: str, content: TableView, view: StoreView
+    ) -> duckdb.DuckDBPyRelation:
+        """A table's rows: of its files, grouped by their columns, and of those in memory.
 
-        Every name and text that goes into it has passed through :func:`name` or :func:`text`.
+        What is in memory has no name in the engine, so a user sees none but the tables' own.
+        Every name and text that goes into SQL has passed through :func:`name` or :func:`text`.
         """
         groups: dict[tuple[tuple[str, ScalarType], ...], list[FileEntry]] = defaultdict(list)
         for entry in content.files:
             groups[entry.columns].append(entry)
         parts = []
-        for position, (columns, entries) in enumerate(groups.items()):
+        for columns, entries in groups.items():
+            present = dict(columns)
             if all(map(self._is_native, entries)):
-                source = f"read_parquet([{', '.join(text(self._objects.path(entry.key)) for entry in entries)}])"
+                part = native_files(connection, [self._objects.path(entry.key) for entry in entries], present)
             else:
-                source = f"_{table}_{position}"
-                connection.register(source, dataset_of(self._remote, entries))
-            part = f"SELECT {aligned(content.columns, dict(columns))} FROM {source}"  # noqa: S608 - see above
-            parts.append(without_superseded(part, flags=table == RUNS) if view.superseded else part)
+                part = self._named_nowhere(connection, dataset_of(self._remote, entries))
+            if view.superseded:
+                outdated = pa.table({"run_uid": pa.array(sorted(view.superseded), type=pa.string())})
+                relation = self._named_nowhere(connection, outdated)
+                part = without_superseded(part, relation, flags=table == RUNS, columns=present)
+            parts.append(part.project(aligned(content.columns, present)))
         if content.tail is not None and content.tail.num_rows:
-            tail = f"_{table}_tail"
-            connection.register(tail, content.tail)
             present = {field: content.columns[field] for field in content.tail.column_names}
-            parts.append(f"SELECT {aligned(content.columns, present)} FROM {tail}")  # noqa: S608 - see above
-        return " UNION ALL ".join(parts or [empty(content.columns)])
+            parts.append(self._named_nowhere(connection, content.tail).project(aligned(content.columns, present)))
+        if not parts:
+            return connection.sql(empty(content.columns))
+        return functools.reduce(lambda above, below: above.union(below), parts)
+
+    def _named_nowhere(
+        self, connection: duckdb.DuckDBPyConnection, rows: pa.Table | Dataset
+    ) -> duckdb.DuckDBPyRelation:
+        relation = connection.from_arrow(rows)
+        self._sources.append((rows, relation))  # the engine reads from them as long as a view does
+        return relation

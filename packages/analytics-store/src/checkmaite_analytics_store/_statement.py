@@ -77,10 +77,19 @@ def permitted(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Stateme
     )
 
 
-def refused(error: Exception, view: StoreView, uri: str) -> QueryError:
-    """The error for a statement that the engine refused."""
+def refused(error: Exception, view: StoreView, uri: str, quoted: str | None = None) -> QueryError:
+    """The error for a statement that the engine refused.
+
+    Args:
+        error: The engine's.
+        view: What was asked.
+        uri: The store's location.
+        quoted: What to write where names are words of SQL (see :func:`checkmaite_analytics_store._quoting.quoting`).
+    """
     names = ", ".join(sorted(view.tables))
-    if "CatalogException" in type(error).__name__ and len(view.tables) == 1:
+    if quoted is not None:
+        hint = quoted
+    elif "CatalogException" in type(error).__name__ and len(view.tables) == 1:
         hint = f"Nothing with records has been written to {uri} yet, so it has one table: {names}."
     else:
         hint = f"Tables: {names}. store.schema(table) gives the columns of each."

@@ -19,8 +19,8 @@ from checkmaite_core.naming import check_table_name
 
 __all__ = ["Record", "Scalar", "ScalarType", "TableRows", "columns_of", "tabulate"]
 
-RESERVED_COLUMNS = frozenset({"event_id"})
-"""Columns that the store adds to every table."""
+RESERVED_COLUMNS = frozenset({"event_id", "true", "false", "null"})
+"""Columns that the store adds to every table, and names that SQL silently takes for values."""
 
 
 class Record(BaseModel):
