@@ -241,11 +241,15 @@ def test_a_store_of_a_newer_format_is_refused_with_what_to_do(
     assert os.listdir(root) == ["store.json"]
 
 
-def test_what_the_store_writes_is_private_to_the_user(store: AnalyticsStore, make: ModuleType, root: Path) -> None:
-    store.commit(make.scores_of("job-1", "run-1", 1.0))
-    store.fold()
+def test_the_umask_says_who_may_read_what_the_store_writes(store: AnalyticsStore, make: ModuleType, root: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        store.commit(make.scores_of("job-1", "run-1", 1.0))
+        store.fold()
+    finally:
+        os.umask(before)
     modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in [root, *root.rglob("*")]}
-    assert modes == {(True, 0o700), (False, 0o600)}
+    assert modes == {(True, 0o775), (False, 0o664)}
 
 
 def test_the_store_is_found_by_its_entry_point_and_is_a_result_store(root: Path, make: ModuleType) -> None:

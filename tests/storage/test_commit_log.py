@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -178,8 +179,12 @@ def test_a_newer_format_says_what_to_update(log: CommitLog, writer: LogWriter, r
         log.latest_epoch()
 
 
-def test_files_are_private_to_the_user(writer: LogWriter, root: Path) -> None:
-    writer.append([b"secret"])
+def test_the_umask_says_who_may_read_the_log(log: CommitLog, root: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        log.claim({}, after=0).append([b"secret"])
+    finally:
+        os.umask(before)
     modes = {path.stat().st_mode & 0o777 for path in (root / "jobs").rglob("*") if path.is_file()}
     folders = {path.stat().st_mode & 0o777 for path in (root / "jobs").rglob("*") if path.is_dir()}
-    assert (modes, folders) == ({0o600}, {0o700})
+    assert (modes, folders) == ({0o640}, {0o750})

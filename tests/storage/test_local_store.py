@@ -65,14 +65,30 @@ def test_a_deleted_object_is_gone_and_deleting_it_again_is_no_error(store: Local
     assert store.get("a") == b"2"
 
 
-def test_files_and_folders_are_private_whatever_the_umask(store: LocalObjectStore, root: Path, way: str) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize(
+    ("umask", "folders", "files"), [(0o002, 0o775, 0o664), (0o022, 0o755, 0o644), (0o077, 0o700, 0o600)]
+)
+def test_the_umask_says_who_may_read_files_and_folders(
+    store: LocalObjectStore, root: Path, way: str, umask: int, folders: int, files: int
+) -> None:
+    before = os.umask(umask)
     try:
         store.put_if_absent("a/b/c", b"secret")
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [root.parent, root, *root.rglob("*")]}
-    assert modes == {"made at": 0o700, "first write": 0o700, "a": 0o700, "b": 0o700, "c": 0o600}
+    assert modes == {"made at": folders, "first write": folders, "a": folders, "b": folders, "c": files}
+
+
+def test_files_and_folders_have_the_group_of_a_setgid_folder(
+    store: LocalObjectStore, root: Path, way: str, tmp_path: Path
+) -> None:
+    own = 54321 if os.geteuid() == 0 else os.getegid()
+    group = next((each for each in os.getgroups() if each != os.getegid()), own)
+    os.chown(tmp_path, -1, group)
+    tmp_path.chmod(0o2775)
+    store.put_if_absent("a/b", b"")
+    assert {path.stat().st_gid for path in [root.parent, root, *root.rglob("*")]} == {group}
 
 
 names = st.text(alphabet="ab-._", min_size=1, max_size=3).filter(lambda name: not name.startswith("."))

@@ -12,7 +12,7 @@ __all__ = ["new_scratch"]
 
 
 def new_scratch() -> str:
-    """A path for one connection's spilled data, below a folder that is private to the user.
+    """A path for one connection's spilled data, below a folder that is private to the user, whatever the umask.
 
     DuckDB makes the path when it first spills, readable by everyone, and removes it when it is closed. So there is
     nothing to clean up after the many queries that never spill, also if their process is killed.

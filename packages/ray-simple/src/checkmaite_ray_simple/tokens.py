@@ -22,6 +22,8 @@ _LENGTH = 32
 def make_token_file() -> Path:
     """Write a new token. Whoever asks for the file removes it.
 
+    Private by decision, whatever the umask says: who has the token can run code as this user.
+
     Raises:
         ConfigurationError: There is no place for it.
     """

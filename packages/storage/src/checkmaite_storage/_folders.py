@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 __all__ = ["ensure_root", "open_folder", "open_root", "sync_path"]
 
+_MODE = 0o777  # less what the umask takes; group and ACL come from the folder above, as the kernel has it
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -29,7 +30,7 @@ def open_folder(root: str | int, folders: Sequence[str], *, create: bool = False
     Args:
         root: Where to start.
         folders: The steps down.
-        create: Make what is missing, durably, private to the user.
+        create: Make what is missing, durably, open to whom the umask and the folder above say.
 
     Raises:
         FileNotFoundError: It is missing.
@@ -53,7 +54,7 @@ def _step(above: int, folder: str, *, create: bool) -> int:
         if not create:
             raise
     with contextlib.suppress(FileExistsError):  # another writer was first
-        os.mkdir(folder, 0o700, dir_fd=above)
+        os.mkdir(folder, _MODE, dir_fd=above)
     os.fsync(above)
     return os.open(folder, _OPEN | os.O_NOFOLLOW, dir_fd=above)
 
@@ -70,7 +71,7 @@ def ensure_root(root: str) -> None:
         path = above
     for path in reversed(missing):
         try:
-            os.mkdir(path, 0o700)
+            os.mkdir(path, _MODE)
         except FileExistsError:
             if not os.path.isdir(path):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None

@@ -38,8 +38,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class LocalObjectStore:
     """Objects as files under one folder; an :class:`ObjectStore`.
 
-    Files are private to the user (0600, folders 0700). Symbolic links below the folder are never followed,
-    so no key leads outside it. Put-if-absent is durable and atomic also on NFS.
+    Who may read and write, the umask and the folder say: a setgid folder and a umask of 002 make a store of a team, a
+    umask of 077 a private one. Symbolic links below the folder are never followed, so no key leads outside it.
+    Put-if-absent is durable and atomic also on NFS.
 
     Args:
         root: The folder, absolute or relative to the working directory; made at the first write. Links in this path
@@ -171,7 +172,8 @@ class LocalObjectStore:
         with self._lock:
             if path in self._known_durable:
                 return
-        with open_root(os.path.dirname(self._root)) as above:
+        # A folder above that is closed to us is not one in which we have made ours: who did has synced it.
+        with contextlib.suppress(PermissionError), open_root(os.path.dirname(self._root)) as above:
             os.fsync(above)
         sync_path(self._root, folders)
         with self._lock:

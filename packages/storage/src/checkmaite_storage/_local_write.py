@@ -10,6 +10,10 @@ from checkmaite_core.errors import ConditionalPutError, ObjectExistsError
 
 __all__ = ["create_file"]
 
+# The kernel takes the umask, the folder's group (setgid) and its default ACL into account, and without a race:
+# a process can only look at its umask by changing it for all of its threads.
+_MODE = 0o666
+
 _UNNAMED_UNSUPPORTED = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
 _LINKS_UNSUPPORTED = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 
@@ -19,7 +23,7 @@ def create_file(folder: int, name: str, data: bytes, uri: str) -> None:
 
     The data is durable before the name appears, and the name before this returns. A crash leaves nothing,
     except on file systems without unnamed files (NFS), where it can leave a file named ``.tmp-*``, which no
-    listing shows.
+    listing shows. Who may read it, the umask and the folder say.
 
     Raises:
         ObjectExistsError: The name is taken; its entry has been made durable.
@@ -54,7 +58,7 @@ def _create_unnamed(folder: int, name: str, data: bytes) -> bool:
     if flag is None:
         return False
     try:
-        file = os.open(".", flag | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        file = os.open(".", flag | os.O_WRONLY | os.O_CLOEXEC, _MODE, dir_fd=folder)
     except OSError as error:
         if error.errno in _UNNAMED_UNSUPPORTED:
             return False
@@ -76,7 +80,7 @@ def _create_unnamed(folder: int, name: str, data: bytes) -> bool:
 
 def _create_by_temporary(folder: int, name: str, data: bytes) -> None:
     temporary = f".tmp-{secrets.token_hex(16)}"
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE, dir_fd=folder)
     try:
         _fill(file, data)
         try:
