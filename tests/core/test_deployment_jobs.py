@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pickle
+import py_compile
 import sys
 import uuid
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from checkmaite_core import AnalyticsStoreConfig, DatasetRef, FailureKind, FailureRecord, JobStatus, VersionSkewWarning
+from checkmaite_core.code import loaded
 from checkmaite_core.context import RunMonitor
 from checkmaite_core.deployment import SkewPolicy, code, environment
 from checkmaite_core.errors import VersionSkewError
@@ -72,6 +75,8 @@ class Machine:
         importlib.invalidate_caches()
         code._loaded.clear()
         code._before_loading.clear()
+        loaded._loaded.clear()
+        loaded._before_loading.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +169,71 @@ def test_a_worker_that_has_loaded_the_code_before_it_was_edited_does_not_run_it_
     again = _sent(client)
     assert _ends(worker, again[0].order, again[1]).status is JobStatus.COMPLETED
     _failure(_ends(worker, late[0].order, late[1]), "VersionSkewError")
+
+
+HELPED = CAPABILITY.replace("score={score}", "score=lighting_helper.SCORE") + "\nimport lighting_helper\n"
+
+
+def test_a_worker_that_has_loaded_a_helper_before_it_was_edited_does_not_run_work_of_the_new_one(
+    client: Machine, worker: Machine
+) -> None:
+    """The capability's own module is the same on both sides."""
+    for machine in (client, worker):
+        machine.has(HELPED)
+        machine.has("from lighting_deep import SCORE\n", module="lighting_helper")
+        machine.has("SCORE = 1.0\n", module="lighting_deep")
+    first = _sent(client)
+    client.has("SCORE = 0.25\n", module="lighting_deep")
+    second = _sent(client)
+    with worker:
+        one = execute(first[0].order, first[1], loads=pickle.loads, monitor=Idle())
+        assert isinstance(one, Outcome)
+        assert one.status is JobStatus.COMPLETED, one.failure.message
+        worker.has("SCORE = 0.25\n", module="lighting_deep")
+        importlib.invalidate_caches()
+        refused = execute(second[0].order, second[1], loads=pickle.loads, monitor=Idle())
+    assert isinstance(refused, Outcome)
+    message = _failure(refused, "VersionSkewError").message
+    assert "the job can reach lighting_deep: another build, or loaded before it was edited" in message
+    third = _sent(client)
+    assert _ends(worker, third[0].order, third[1]).status is JobStatus.COMPLETED
+
+
+def test_bytecode_that_python_takes_for_current_is_not_run_for_a_file_edited_within_the_second(
+    client: Machine, worker: Machine
+) -> None:
+    for machine in (client, worker):
+        machine.has(HELPED)
+        machine.has("SCORE = 0.1\n", module="lighting_helper")
+    old = worker.folder / "lighting_helper.py"
+    os.utime(old, ns=(10**18, 10**18))
+    compiled = Path(py_compile.compile(str(old), doraise=True) or "")
+    os.utime(compiled, ns=(10**18 + 10, 10**18 + 10))
+    for machine in (client, worker):
+        machine.has("SCORE = 0.2\n", module="lighting_helper")
+    os.utime(old, ns=(10**18 + 10**6, 10**18 + 10**6))  # a millisecond later, and as long
+    submission, payload = _sent(client)
+    outcome = _ends(worker, submission.order, payload)
+    assert outcome.status is JobStatus.COMPLETED
+    assert outcome.reference is not None
+    assert not compiled.exists() or compiled.stat().st_mtime_ns > 10**18 + 10**6
+
+
+def test_comments_in_a_helper_make_no_difference(client: Machine, worker: Machine) -> None:
+    for machine, comment in ((client, ""), (worker, "# Of the image.\n")):
+        machine.has(HELPED)
+        machine.has(f"{comment}SCORE = 1.0\n", module="lighting_helper")
+    submission, payload = _sent(client)
+    assert _ends(worker, submission.order, payload).status is JobStatus.COMPLETED
+
+
+def test_what_a_large_project_can_reach_travels_small(client: Machine) -> None:
+    imports = "".join(f"import lighting_{number}\n" for number in range(500))
+    client.has(CAPABILITY.format(score=1.0) + imports)
+    for number in range(500):
+        client.has(f"VALUE = {number}\n", module=f"lighting_{number}")
+    submission, _ = _sent(client)
+    assert len(submission.order.environment.model_dump_json()) < 12_000
 
 
 def test_a_module_that_is_loaded_anew_is_what_it_was_made_from(client: Machine) -> None:
@@ -269,7 +339,7 @@ def test_what_differs_stands_beside_what_cannot_be_unpickled(client: Machine, wo
 
 
 def test_a_class_that_the_workers_copy_lacks_is_said_to_be_of_another_version(client: Machine, worker: Machine) -> None:
-    submission, payload = _sent(client, data=True)
+    submission, payload = _sent(client, data=True, policy="ignore")
     worker.has(CAPABILITY.format(score=1.0))
     worker.has("", module="lighting_data")
     failure = _failure(_ends(worker, submission.order, payload), "PayloadError")
@@ -317,7 +387,7 @@ def test_a_folder_that_only_has_the_packages_name_is_told_from_another_version(
 def test_whatever_the_import_of_an_input_raises_is_explained(
     client: Machine, worker: Machine, text: str, words: str
 ) -> None:
-    submission, payload = _sent(client, data=True)
+    submission, payload = _sent(client, data=True, policy="ignore")
     worker.has(CAPABILITY.format(score=1.0))
     worker.has(text, module="lighting_data")
     failure = _failure(_ends(worker, submission.order, payload), "PayloadError")

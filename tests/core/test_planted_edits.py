@@ -73,7 +73,7 @@ class Project:
 
 
 def _key(work: dict[str, Any]) -> str | None:
-    return run_key(prepare_submission(work, backend="test", store=STORE), overlay="{}")
+    return run_key(prepare_submission(work, backend="test", store=STORE), overlay="{}").digest
 
 
 def _number(work: dict[str, Any]) -> Any:

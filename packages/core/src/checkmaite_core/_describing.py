@@ -7,6 +7,7 @@ defaults, and whatever of their surroundings they use, and so on.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import decimal
@@ -25,7 +26,7 @@ import types
 import typing
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel
@@ -54,6 +55,8 @@ _BY_TEXT = (
     type(Ellipsis),
     type(NotImplemented),
 )
+_MOST_ATTRIBUTES = 100
+_SILENT = frozenset({"builtins", "datetime", "pathlib", "collections"})
 _GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 
@@ -80,6 +83,7 @@ class Describer:
         self.files: dict[str, str] = {}
         """Digests of the data files that functions of notebooks and scripts name, by how they are shown."""
         self._classes: dict[type, Any] = {}
+        self._reached: dict[type, tuple[set[str], dict[str, str]]] = {}
 
     def value(self, value: Any) -> Any:
         """A description of an object.
@@ -94,6 +98,39 @@ class Describer:
         if kind not in self._classes:
             self._classes[kind] = _Walk(self, inside=True).value(kind)
         return self._classes[kind]
+
+    def reach(self, values: Iterable[Any], modules: Iterable[str] = ()) -> Reach:
+        """All code that a worker comes to that runs with these.
+
+        Args:
+            values: Objects that are sent to it.
+            modules: Names of modules that it imports besides.
+        """
+        roots, files = set(modules), dict[str, str]()
+        for value in values:
+            kinds = [type(value), *_classes_and_functions(value)]
+            for kind in kinds:
+                modules_of_kind, files_of_kind = self._reach_of(kind)
+                roots |= modules_of_kind
+                files |= files_of_kind
+        reach = self.look.reach(roots)
+        return dataclasses.replace(reach, files={**reach.files, **files}) if files else reach
+
+    def _reach_of(self, kind: Any) -> tuple[set[str], dict[str, str]]:
+        if kind in self._reached:
+            return self._reached[kind]
+        outer = self.roots, self.files
+        self.roots, self.files = set(), {}
+        try:
+            if _is_importable(kind):
+                self.roots.add(kind.__module__)
+            else:
+                with contextlib.suppress(NotStableError):  # what was come to by then counts
+                    _Walk(self, inside=True).value(kind)
+            found = self._reached[kind] = self.roots, self.files
+        finally:
+            self.roots, self.files = outer[0] | self.roots, outer[1] | self.files
+        return found
 
     def code(self, module: str) -> str:
         """The code under a module's name, with all that it can reach.
@@ -348,6 +385,27 @@ def _fields(kind: type) -> Iterator[tuple[Any, ...]]:
     else:
         for name, hint in sorted(vars(kind).get("__annotations__", {}).items()):
             yield name, _text(hint), _classes_in(hint), (), ()
+
+
+def _classes_and_functions(value: Any) -> Iterator[Any]:
+    """Those among the attributes of an object, and in the plain collections among these."""
+    rest = list(vars(value).values()) if hasattr(value, "__dict__") and not isinstance(value, type) else []
+    for depth in range(2):
+        inner: list[Any] = []
+        for each in rest[:_MOST_ATTRIBUTES]:
+            if isinstance(each, type | types.FunctionType):
+                yield each
+            elif isinstance(each, functools.partial):
+                inner += [each.func, *each.args, *each.keywords.values()]
+            elif isinstance(each, types.MethodType):
+                inner += [each.__func__, each.__self__]
+            elif isinstance(each, dict) and not depth:
+                inner += list(each.values())[:_MOST_ATTRIBUTES]
+            elif isinstance(each, list | tuple) and not depth:
+                inner += each[:_MOST_ATTRIBUTES]
+            elif type(each).__module__ not in _SILENT:
+                yield type(each)
+        rest = inner
 
 
 def _classes_in(hint: Any) -> tuple[type, ...]:

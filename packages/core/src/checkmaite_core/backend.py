@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pydantic import BaseModel, ValidationError
 
+from checkmaite_core._describing import Describer
 from checkmaite_core.deployment import NodeEnvironment, SkewPolicy
 from checkmaite_core.errors import ConfigurationError, UnknownOptionError
 from checkmaite_core.group import JobGroup
@@ -147,7 +148,8 @@ class JobBackend(ABC):
         """Submit many runs together (see :func:`checkmaite_core.submit_capabilities`)."""
         check_timeout(queue_timeout, "queue_timeout")
         self._refuse_if_closed()
-        submissions = [self._prepared(work, force, reuse, position) for position, work in enumerate(works)]
+        describer = Describer()
+        submissions = [self._prepared(work, force, reuse, position, describer) for position, work in enumerate(works)]
         if preflight and submissions:
             self._require_preflight(submissions)
         return JobGroup(self._submit_all(submissions, queue_timeout=queue_timeout) if submissions else [])
@@ -213,7 +215,12 @@ class JobBackend(ABC):
         return []
 
     def _prepared(
-        self, work: Work | Mapping[str, Any], force: bool, reuse: bool, position: int | None = None
+        self,
+        work: Work | Mapping[str, Any],
+        force: bool,
+        reuse: bool,
+        position: int | None = None,
+        describer: Describer | None = None,
     ) -> Submission:
         return prepare_submission(
             work,
@@ -223,6 +230,7 @@ class JobBackend(ABC):
             reuse=reuse,
             position=position,
             version_skew=self.version_skew,
+            describer=describer,
         )
 
     def _refuse_if_closed(self) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
 from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from checkmaite_core._describing import Describer
 from checkmaite_core.capability import Capability
 from checkmaite_core.deployment import Environment, SkewPolicy, describe_alike, describe_environment, require_match
+from checkmaite_core.deployment.reached import pack
 from checkmaite_core.errors import InvalidCapabilityError, PayloadError, SubmissionError
 from checkmaite_core.evolving import Evolving
 from checkmaite_core.inputs import InputRef, Inputs, label
@@ -91,6 +93,7 @@ class Submission:
         force: Whether equal work, running or completed, is to be ignored.
         position: Its place among works that were submitted together; None if it was submitted alone.
         reuse: Whether a job of equal work that has completed may be given again.
+        describer: What has looked at the code: the run key is to be made from the same look.
     """
 
     order: WorkOrder
@@ -101,6 +104,7 @@ class Submission:
     force: bool = False
     position: int | None = None
     reuse: bool = True
+    describer: Describer | None = field(default=None, repr=False, compare=False)
 
     @property
     def of_which(self) -> str:
@@ -149,6 +153,7 @@ def prepare_submission(
     reuse: bool = True,
     position: int | None = None,
     version_skew: SkewPolicy = "error",
+    describer: Describer | None = None,
 ) -> Submission:
     """Check work before anything is started.
 
@@ -160,6 +165,7 @@ def prepare_submission(
         reuse: Whether equal work that has completed may be given again.
         position: Its place among works that are submitted together; errors name it.
         version_skew: What the worker does where its environment does not fit this one.
+        describer: Looks at the code; one for all works that are submitted together.
 
     Raises:
         InvalidCapabilityError: The object is not a capability, or its inputs do not fit it.
@@ -180,24 +186,32 @@ def prepare_submission(
         demand = demand.over(DEFAULT_RESOURCES)
     job_id, now = new_job_id(), utc_now()
     provenance = resolve_provenance().model_copy(update={"job_id": job_id, "backend": backend, "submitted_at": now})
+    describer = describer or Describer()
+    modules = _modules(inputs, config)
+    reach = describer.reach([capability, config, *inputs.models, *inputs.datasets, *inputs.metrics], _loaders(inputs))
     order = WorkOrder(
         job_id=job_id,
         capability_id=capability_id,
         report_threshold=work.report_threshold,
         provenance=provenance,
         store=store,
-        environment=describe_environment(type(capability).__module__, values=_modules(inputs, config)),
+        environment=describe_environment(type(capability).__module__, values=modules, reach=pack(reach)),
         version_skew=version_skew,
     )
-    return Submission(order, Payload(capability, inputs, config), name, demand, now, bool(force), position, bool(reuse))
+    payload = Payload(capability, inputs, config)
+    return Submission(order, payload, name, demand, now, bool(force), position, bool(reuse), describer)
 
 
 def _modules(inputs: Inputs, config: Any) -> set[str]:
     """The modules that a worker imports to read the inputs and the config, and to load what they refer to."""
     values = [config, *inputs.models, *inputs.datasets, *inputs.metrics]
+    return {type(value).__module__ for value in values} | _loaders(inputs)
+
+
+def _loaders(inputs: Inputs) -> set[str]:
+    values = [*inputs.models, *inputs.datasets, *inputs.metrics]
     loaders = [value.loader for value in values if isinstance(value, InputRef)]
-    named = {loader.partition(":")[0] for loader in loaders if isinstance(loader, str)}
-    return {type(value).__module__ for value in values} | named
+    return {loader.partition(":")[0] for loader in loaders if isinstance(loader, str)}
 
 
 def _capability_id(capability: Any) -> str:

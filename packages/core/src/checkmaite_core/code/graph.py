@@ -47,6 +47,7 @@ FRAMEWORK = frozenset(
 _FRAMEWORK_DISTRIBUTIONS = frozenset(name.replace("_", "-") for name in FRAMEWORK)
 
 _MOST_CHILDREN = 5_000
+_MOST_KEPT = 1_000
 _DOTTED = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::\w[\w.]*)?")
 _RELATIVE = re.compile(r"(\.+)([A-Za-z_][\w.]*)")
 _ENTRY_POINTS = frozenset({"entry_points", "iter_entry_points"})
@@ -73,7 +74,9 @@ class Reach:
         raw: The same by their bytes.
         files: Digest of the data files that they name, by how they are shown.
         distributions: Digest of the ``RECORD`` of each installed distribution that they use, by name.
+        plugins: The entry points that it looks up.
         unknown: Modules that were asked for and have no code to be found.
+        strictness: How the modules were compared.
         digest: Of all of it.
     """
 
@@ -83,6 +86,7 @@ class Reach:
     distributions: Mapping[str, str]
     plugins: tuple[str, ...]
     unknown: tuple[str, ...]
+    strictness: Strictness
     digest: str
 
 
@@ -185,6 +189,8 @@ class Look:
             return known.reach
         walk = _Walk(self)
         reach = walk.reach(roots)
+        if len(_store.reaches) >= _MOST_KEPT:
+            _store.reaches.clear()
         _store.reaches[roots] = _Known(reach, walk.paths, walk.began_at_ns, walk.distributions, walk.edited)
         return reach
 
@@ -203,11 +209,13 @@ class Look:
 
     def find(self, name: str) -> FoundModule | None:
         """As :func:`find_module`; asked once for as long as no folder changes."""
-        if name not in _store.found:
-            found = _store.found[name] = find_module(name)
-            for folder in found.locations if found is not None else ():
-                self.watch(folder)
-        return _store.found[name]
+        with _store.lock:
+            self._check()
+            if name not in _store.found:
+                found = _store.found[name] = find_module(name)
+                for folder in found.locations if found is not None else ():
+                    self.watch(folder)
+            return _store.found[name]
 
     def owner(self, found: FoundModule) -> Distribution | None:
         """As :func:`owner_of`, likewise."""
@@ -218,13 +226,15 @@ class Look:
 
     def listed(self, folder: str) -> Collection[str]:
         """What is in a folder."""
-        if folder not in _store.listings:
-            self.watch(folder)
-            try:
-                _store.listings[folder] = frozenset(os.listdir(folder))
-            except OSError:
-                _store.listings[folder] = frozenset()
-        return _store.listings[folder]
+        with _store.lock:
+            self._check()
+            if folder not in _store.listings:
+                self.watch(folder)
+                try:
+                    _store.listings[folder] = frozenset(os.listdir(folder))
+                except OSError:
+                    _store.listings[folder] = frozenset()
+            return _store.listings[folder]
 
     def facts(self, found: FoundModule) -> Facts | None:
         """What a module's file says; None if it has none, or has gone."""
@@ -282,7 +292,7 @@ class _Walk:
         parts = [*modules.items(), *(("file " + name, it) for name, it in sorted(files.items())), *records.items()]
         text = "".join(f"{name} {digest}\n" for name, digest in [*parts, *((each, "") for each in plugins)])
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest() if text else ""
-        return Reach(modules, raw, files, records, plugins, unknown, digest)
+        return Reach(modules, raw, files, records, plugins, unknown, strictness, digest)
 
     def _follow(self) -> None:
         while self._rest:

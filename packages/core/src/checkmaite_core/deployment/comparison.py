@@ -44,6 +44,7 @@ def compare_environments(client: Environment, worker: Environment, needed: Seque
         *_missing(client, worker, needed),
         *_versions(client, worker),
         *_code(client, worker),
+        *_reach(client, worker),
     ]
     findings += _locks(client, worker, same=not findings)
     findings += _others(client, worker, findings)
@@ -117,6 +118,30 @@ def _code(client: Environment, worker: Environment) -> Iterator[Finding]:
         f"{ours or ''} {str(client.code)[:8]}".strip(),
         f"{theirs or ''} {str(worker.code)[:8]}".strip(),
         f"{client.module} defines the capability: another build, or loaded before it was edited",
+        "client: configure_job_backend(...) again, with the code in runtime_env (working_dir); "
+        "or image: install the client's build",
+    )
+
+
+def _reach(client: Environment, worker: Environment) -> Iterator[Finding]:
+    """What the capability and its inputs import, directly or through others."""
+    name = client.subject or ""
+    ours, theirs = client.versions.get(name), worker.versions.get(name)
+    if None not in (ours, theirs) and ours != theirs:
+        return  # said already
+    differing = {module: both for module, both in worker.differing.items() if module != client.module}
+    if not differing:
+        return
+    first = min(differing)
+    names = ", ".join(sorted(differing)[:_SHOWN]) + (
+        f" and {more} more" if (more := len(differing) - _SHOWN) > 0 else ""
+    )
+    yield Finding(
+        Level.ERROR,
+        first,
+        differing[first][0][:8],
+        differing[first][1][:8],
+        f"the job can reach {names}: another build, or loaded before it was edited",
         "client: configure_job_backend(...) again, with the code in runtime_env (working_dir); "
         "or image: install the client's build",
     )

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from checkmaite_core.deployment.code import code_here, code_of
 from checkmaite_core.deployment.origin import comes_from, distribution_of
+from checkmaite_core.deployment.reached import reached_here
 from checkmaite_core.deployment.stamp import read_stamp
 from checkmaite_core.evolving import Evolving
 
@@ -56,6 +57,10 @@ class Environment(Evolving):
         module: The module that defines the submitted capability.
         subject: Distribution that this module comes from, if it is an installed one.
         code: Digest of that module's code. On a worker, of what its process has loaded.
+        reach: The first-party modules and data files that the work can reach, with their digests (see
+            :mod:`checkmaite_core.deployment.reached`); empty where there are none.
+        differing: Only of a worker: the modules of the client's ``reach`` that are others here, each with the client's
+            digest and the worker's, of what its process has loaded.
         lock: Digest of the lock that the environment was made from, as its stamp has it (see
             :func:`checkmaite_core.deployment.write_stamp`); None without a stamp.
         distributions: Version by distribution, of all that is installed. Only in a whole description.
@@ -69,13 +74,15 @@ class Environment(Evolving):
     module: str | None = None
     subject: str | None = None
     code: str | None = None
+    reach: str = ""
+    differing: dict[str, tuple[str, str]] = Field(default_factory=dict)
     lock: str | None = None
     distributions: dict[str, str] = Field(default_factory=dict)
     tools: dict[str, str] = Field(default_factory=dict)
 
     def without_work(self) -> Environment:
         """The same environment, with nothing said of a capability that is to be run."""
-        return self.model_copy(update={"module": None, "subject": None, "code": None})
+        return self.model_copy(update={"module": None, "subject": None, "code": None, "reach": ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,12 @@ class NodeEnvironment:
 
 
 def describe_environment(
-    module: str | None = None, *, values: Collection[str] = (), distribution: str | None = None, whole: bool = False
+    module: str | None = None,
+    *,
+    values: Collection[str] = (),
+    distribution: str | None = None,
+    reach: str = "",
+    whole: bool = False,
 ) -> Environment:
     """Describe this process's environment.
 
@@ -104,6 +116,7 @@ def describe_environment(
         module: Name of the module that defines the capability; the distribution it comes from is included.
         values: Names of the modules whose classes its inputs and its config have; their distributions are included.
         distribution: Name of the capability's distribution, where it is known already.
+        reach: What the work can reach (see :func:`checkmaite_core.deployment.reached.pack`).
         whole: Also all other distributions, and the tools that overlays are made with. It takes a look at each of
             them, and is some kilobytes long.
 
@@ -112,7 +125,7 @@ def describe_environment(
     """
     subject = distribution or (distribution_of(_top_level(module)) if module else None)
     further = {found for name in values if (found := distribution_of(_top_level(name))) is not None}
-    described = _described(module, subject, code_of(module) if module else None, frozenset(further))
+    described = _described(module, subject, code_of(module) if module else None, frozenset(further), reach)
     return described.model_copy(update={"distributions": _all_versions(), "tools": _tools()}) if whole else described
 
 
@@ -126,11 +139,15 @@ def describe_alike(other: Environment) -> Environment:
         DeploymentError: The environment's stamp cannot be read.
     """
     code = code_here(other.module) if other.module else None
-    return _described(other.module, other.subject, code, frozenset(other.versions))
+    described = _described(other.module, other.subject, code, frozenset(other.versions), other.reach)
+    differing = reached_here(other.reach)
+    return described.model_copy(update={"differing": differing}) if differing else described
 
 
 @functools.lru_cache(maxsize=64)
-def _described(module: str | None, subject: str | None, code: str | None, further: frozenset[str]) -> Environment:
+def _described(
+    module: str | None, subject: str | None, code: str | None, further: frozenset[str], reach: str
+) -> Environment:
     """One object for each subject: many jobs have the same."""
     base = _base_environment()
     versions = dict(base.versions)
@@ -139,7 +156,8 @@ def _described(module: str | None, subject: str | None, code: str | None, furthe
         overlaid = name == subject and module is not None and not comes_from(_top_level(module), str(name))
         if version is not None and not overlaid:
             versions[str(name)] = version
-    return base.model_copy(update={"module": module, "subject": subject, "code": code, "versions": versions})
+    update = {"module": module, "subject": subject, "code": code, "versions": versions, "reach": reach}
+    return base.model_copy(update=update)
 
 
 def _top_level(module: str) -> str:
