@@ -57,7 +57,7 @@ def _store(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store of each test's own, opened by whatever name."""
     kept = MemoryResultStore("memory://defects")
     Scripted.act = None
-    monkeypatch.setattr("checkmaite_core.execution._open_store", lambda _: kept)
+    monkeypatch.setattr("checkmaite_core.committing.open_result_store", lambda _: kept)
 
 
 def _order() -> WorkOrder:
@@ -117,11 +117,13 @@ def test_the_same_exception_out_of_the_users_code_is_the_users() -> None:
     assert (failure.kind, failure.error_type) == (FailureKind.USER_CODE, "builtins.KeyError")
 
 
-@pytest.mark.parametrize("place", ["commit", "put_report", "_open_store"])
+@pytest.mark.parametrize("place", ["commit", "put_report", "open_result_store"])
 def test_an_unexpected_exception_of_a_store_is_a_defect_of_that_plugin(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = "checkmaite_core.execution" if place == "_open_store" else "checkmaite_core.testing.MemoryResultStore"
+    target = (
+        "checkmaite_core.committing" if place == "open_result_store" else "checkmaite_core.testing.MemoryResultStore"
+    )
     monkeypatch.setattr(f"{target}.{place}", _planted("somebodys_store"))
     _assert_defect(_execute(_order()), "the result store 'mine'")
 
@@ -129,7 +131,7 @@ def test_an_unexpected_exception_of_a_store_is_a_defect_of_that_plugin(
 @pytest.mark.parametrize(
     ("target", "owner"),
     [
-        ("checkmaite_core.execution._open_store", "the result store 'mine'"),
+        ("checkmaite_core.committing.open_result_store", "the result store 'mine'"),
         ("checkmaite_core.testing.MemoryResultStore.maintain", "the result store 'mine'"),
         ("checkmaite_core.execution.describe_alike", "checkmaite"),
     ],

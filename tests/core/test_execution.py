@@ -20,6 +20,7 @@ from checkmaite_core import (
     cancelled,
     progress,
 )
+from checkmaite_core.committing import CommitPolicy
 from checkmaite_core.deployment import Environment
 from checkmaite_core.errors import StorageUnreachableError, StoreError
 from checkmaite_core.execution import cancelled_error, execute, maintain, settle
@@ -129,6 +130,7 @@ def _submission(backend: str = "memory") -> Submission:
         {"capability": Scripted()},
         backend="test",
         store=AnalyticsStoreConfig(backend=backend, uri=f"{backend}://{uuid.uuid4()}", storage_options={"key": SECRET}),
+        commit=CommitPolicy(commit_timeout_s=0),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from checkmaite_core import AnalyticsStoreConfig, FailureKind, FailureRecord, JobStatus, StorageUnreachableError
+from checkmaite_core.committing import CommitPolicy
 from checkmaite_core.execution import execute
 from checkmaite_core.outcome import Outcome, Unsettled
 from checkmaite_core.retrying import ExceptionName, is_named
@@ -55,7 +56,8 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _submission() -> Submission:
     store = AnalyticsStoreConfig(backend="memory", uri=f"memory://{uuid.uuid4()}")
-    return prepare_submission({"capability": Script()}, backend="test", store=store)
+    commit = CommitPolicy(commit_timeout_s=0)
+    return prepare_submission({"capability": Script()}, backend="test", store=store, commit=commit)
 
 
 def _execute(submission: Submission, *, attempt: int = 1, retry: tuple[str, ...] = ()) -> Outcome | Unsettled:

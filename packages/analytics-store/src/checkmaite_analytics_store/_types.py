@@ -59,6 +59,7 @@ RUNS_COLUMNS: dict[str, ScalarType] = {
     "backend": _S,
     "submitted_at": _T,
     "completed_at": _T,
+    "recovers": _S,
 }
 """The table ``runs``: one row per event. ``is_current`` tells whether the other tables show this event's rows."""
 

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from pydantic import BaseModel, ValidationError
 
 from checkmaite_core._describing import Describer
+from checkmaite_core.committing import CommitPolicy
 from checkmaite_core.deployment import NodeEnvironment, SkewPolicy
 from checkmaite_core.errors import ConfigurationError, UnknownOptionError
 from checkmaite_core.group import JobGroup
 from checkmaite_core.job import Job, JobPage, JobStatus
 from checkmaite_core.plugins import JOB_BACKENDS, available_plugins, load_plugin
+from checkmaite_core.recovering import prepare_recovery
 from checkmaite_core.resources import Resources
 from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, open_result_store
 from checkmaite_core.submission import Submission, prepare_submission
@@ -43,9 +45,11 @@ class JobBackend(ABC):
         kind: The backend's name, such as ``ray-simple``.
         store_config: Where results go.
         version_skew: What workers do where their environment does not fit the client's.
+        commit_policy: How long commits wait for the store, and which outputs are staged.
     """
 
     version_skew: SkewPolicy = "error"
+    commit_policy: CommitPolicy = CommitPolicy()
 
     def __init__(self, kind: str, store_config: AnalyticsStoreConfig) -> None:
         self.kind = kind
@@ -154,6 +158,50 @@ class JobBackend(ABC):
             self._require_preflight(submissions)
         return JobGroup(self._submit_all(submissions, queue_timeout=queue_timeout) if submissions else [])
 
+    def recommit(
+        self,
+        job: Job | str,
+        *,
+        capability: Any = None,
+        run_class: type | None = None,
+        report_threshold: float | None = None,
+        resources: Resources | Mapping[str, Any] | None = None,
+        queue_timeout: float | None = 0.0,
+    ) -> Job:
+        """Store what a failed job had computed, in a new job (see :meth:`checkmaite_core.Job.recommit`).
+
+        Args:
+            job: The job, or its id.
+            capability: As there.
+            run_class: As there.
+            report_threshold: As there.
+            resources: As there.
+            queue_timeout: As there.
+
+        Raises:
+            JobError: Nothing of the job is kept.
+            SubmissionError: The new job was not accepted.
+        """
+        check_timeout(queue_timeout, "queue_timeout")
+        self._refuse_if_closed()
+        if not isinstance(job, Job):
+            job = self.job(job)
+        view = job.view()
+        submission = prepare_recovery(
+            job.job_id,
+            job.name,
+            view.failure,
+            capability=capability,
+            run_class=run_class,
+            report_threshold=report_threshold,
+            resources=resources,
+            backend=self.kind,
+            store=self.store_config,
+            version_skew=self.version_skew,
+            commit=self.commit_policy,
+        )
+        return self._submit_all([submission], queue_timeout=queue_timeout)[0]
+
     def preflight(self, *works: Any, timeout: float = 60.0) -> PreflightReport:
         """Look at everything that jobs need, on every kind of node of the real cluster, and start none.
 
@@ -231,6 +279,7 @@ class JobBackend(ABC):
             position=position,
             version_skew=self.version_skew,
             describer=describer,
+            commit=self.commit_policy,
         )
 
     def _refuse_if_closed(self) -> None:

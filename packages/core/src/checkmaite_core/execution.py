@@ -4,82 +4,49 @@ The order of its steps is the protocol:
 
 1. compare the deployment, before anything of the user's is unpickled;
 2. unpickle, load the inputs, run the capability;
-3. extract the records, make the report, upload it if it is large;
-4. commit: one put of one bundle at the job's key. Nothing before it counts, nothing after it fails the job.
+3. stage what it returned, if that took long: whatever fails from here on can be done again without it;
+4. extract the records, make the report, upload it if it is large;
+5. commit: one put of one bundle at the job's key. Nothing before it counts, nothing after it fails the job. It waits
+   for a store that does not answer.
 
 Where it ends otherwise, the job's key is settled first, so that no failed or cancelled job ever has rows: if
 an earlier attempt of the same job had committed, that is the outcome. Only an exception that the job is to be
 started again after leaves the key open. A further attempt asks the store first, and runs nothing if an earlier one
-has committed.
+has committed, or staged what the same work returned. A job that recovers another one begins with what that one staged.
 """
 
 from __future__ import annotations
 
-import functools
+import pickle
+import time
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from checkmaite_core.capability import Capability
+from checkmaite_core.committing import WaitCancelled, kept_store, may_be_cured, persist
 from checkmaite_core.context import RunMonitor, monitored
-from checkmaite_core.defects import explained, raised_by_us
-from checkmaite_core.deployment import Environment, SkewPolicy, describe_alike, require_match, why_unreadable
-from checkmaite_core.errors import (
-    CheckmaiteError,
-    DeploymentError,
-    EventAbandonedError,
-    JobCancelledError,
-    PayloadError,
-    StorageFullError,
-    StorageUnreachableError,
-)
+from checkmaite_core.deployment import describe_alike, require_match, why_unreadable
+from checkmaite_core.early_checks import FIRST_WAIT_S, columns_known
+from checkmaite_core.errors import CheckmaiteError, PayloadError
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.inputs import load_inputs
 from checkmaite_core.job import JobStatus
+from checkmaite_core.keeping import Keeper, note_staged
 from checkmaite_core.outcome import Outcome, Unsettled
 from checkmaite_core.provenance import utc_now
+from checkmaite_core.recovery import Recovery
 from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_core.retrying import is_named
 from checkmaite_core.run import bundle_run, make_report
-from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, RunBundle, open_result_store, upload_large_report
+from checkmaite_core.staging import StagedRun
+from checkmaite_core.stopping import CancelWatch, Stop, cancelled_error, store_stop, unforeseen, user_code
+from checkmaite_core.store import ResultStore, RunBundle, upload_large_report
 from checkmaite_core.submission import Payload, WorkOrder
 
 __all__ = ["cancelled_error", "execute", "maintain", "settle"]
 
-
-class _Stop(Exception):
-    """Ends an execution with a failure of a known kind; ``raised`` says that the user's code raised the error."""
-
-    def __init__(self, kind: FailureKind, error: BaseException, *, raised: bool = False) -> None:
-        super().__init__(kind)
-        self.kind = kind
-        self.error = error
-        self.raised = raised
-
-
-class _CancelWatch:
-    """Passes everything on, and remembers whether the code was told to stop: then its result is not whole."""
-
-    def __init__(self, monitor: RunMonitor) -> None:
-        self._monitor = monitor
-        self.told = False
-
-    def report_progress(self, done: int, total: int | None, description: str) -> None:
-        self._monitor.report_progress(done, total, description)
-
-    def cancel_requested(self) -> bool:
-        self.told = self.told or self._monitor.cancel_requested()
-        return self.told
-
-    def report_waiting(self, reason: str | None) -> None:
-        self._monitor.report_waiting(reason)
-
-    def stopped(self, error: BaseException) -> bool:
-        """Whether the code ended because of a cancellation.
-
-        A backend may interrupt it, and only the request tells that from an interrupt of the code's own.
-        """
-        return self.told or (isinstance(error, KeyboardInterrupt) and self.cancel_requested())
+T = TypeVar("T")
 
 
 def execute(
@@ -88,8 +55,10 @@ def execute(
     *,
     loads: Callable[[bytes], Any],
     monitor: RunMonitor,
+    pickler: type[pickle.Pickler] | None = None,
     attempt: int = 1,
     retry_exceptions: Collection[str] = (),
+    node: str | None = None,
 ) -> Outcome | Unsettled:
     """Run one job to its end. Never raises for what the job does; only the process's own death ends it otherwise.
 
@@ -98,18 +67,22 @@ def execute(
         payload: The pickled :class:`~checkmaite_core.submission.Payload`.
         loads: Unpickles it, such as ``ray.cloudpickle.loads``.
         monitor: The backend's end of the run.
+        pickler: Pickles what is staged, such as ``ray.cloudpickle.Pickler``; without one nothing is.
         attempt: Which start of this job it is, from 1.
         retry_exceptions: Names of exceptions (see :func:`checkmaite_core.retrying.is_named`) that leave the job
             unsettled when the user's code raises one, because the backend means to start it again.
+        node: This node, by the resource that its cluster has for it.
     """
     started_at = utc_now()
+    keeper = Keeper(order, payload, pickler, loads, node)
     try:
-        reference = _guarded(order, payload, loads, _CancelWatch(monitor), attempt)
-    except _Stop as stop:
+        reference = _guarded(order, payload, loads, CancelWatch(monitor), keeper, attempt)
+    except Stop as stop:
         again = stop.raised and is_named(stop.error, retry_exceptions)
         failure = FailureRecord.from_exception(
             stop.error, stop.kind, retryable=again or _is_transient(stop.error), attempts=attempt
         )
+        failure = keeper.noted(failure)
         return Unsettled(failure=failure) if again else settle(order, failure, started_at=started_at)
     return Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
 
@@ -121,7 +94,10 @@ def settle(order: WorkOrder, failure: FailureRecord, *, started_at: datetime | N
     says so: then results may yet appear.
     """
     try:
-        reference = _open_store(order.store.model_dump_json()).settle(order.job_id)
+        store = kept_store(order.store)
+        reference = store.settle(order.job_id)
+        if reference is None:
+            failure = note_staged(failure, order, store)
     except Exception as error:  # a store is a plugin: whatever it raises is reported, in the record of the failure
         why = "for the same reason" if str(error) in failure.message else f"because: {error}"
         note = f"{failure.message}\n(Its place in the store could not be closed either, {why}.)"
@@ -144,99 +120,97 @@ def maintain(order: WorkOrder, *, at_least: int) -> FailureRecord | None:
         None if that is done or not needed; else what stood in the way. Never raises for what a store does.
     """
     try:
-        _require_match(order.environment.without_work(), order.version_skew)
+        _require_match(order, work=False)
     except CheckmaiteError as error:
         return FailureRecord.from_exception(error, FailureKind.DEPLOYMENT)
     except Exception as error:  # as in _guarded()
-        stop = _unforeseen(error, "comparing the environments of client and worker")
+        stop = unforeseen(error, "comparing the environments of client and worker")
         return FailureRecord.from_exception(stop.error, stop.kind)
     try:
-        _open_store(order.store.model_dump_json()).maintain(at_least=at_least)
+        kept_store(order.store).maintain(at_least=at_least)
     except Exception as error:  # as in settle()
-        stop = _store_stop(error, order, "putting the store in order")
+        stop = store_stop(error, order.store.backend, "putting the store in order")
         return FailureRecord.from_exception(stop.error, stop.kind, retryable=_is_transient(error))
     return None
 
 
 def _guarded(
-    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: _CancelWatch, attempt: int
+    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: CancelWatch, keeper: Keeper, attempt: int
 ) -> CapabilityRunRef:
     try:
-        return _run_and_commit(order, payload, loads, watch, attempt)
-    except _Stop:
+        return _run_and_commit(order, payload, loads, watch, keeper, attempt)
+    except Stop:
         raise
     except MemoryError as error:
-        raise _Stop(FailureKind.OUT_OF_MEMORY, error) from error
+        raise Stop(FailureKind.OUT_OF_MEMORY, error) from error
     except Exception as error:  # the boundary of our own code: what comes here was foreseen by nobody
-        raise _unforeseen(error, f"running job {order.job_id}") from error
-
-
-def _unforeseen(error: BaseException, doing: str, owner: str = "") -> _Stop:
-    found = explained(error, doing, owner=owner)
-    return _Stop(FailureKind.DEPLOYMENT if isinstance(found, DeploymentError) else FailureKind.DEFECT, found)
+        raise unforeseen(error, f"running job {order.job_id}") from error
 
 
 def _run_and_commit(
-    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: _CancelWatch, attempt: int
+    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: CancelWatch, keeper: Keeper, attempt: int
 ) -> CapabilityRunRef:
+    def asked(what: str, action: Callable[[ResultStore], T], timeout_s: float = order.commit.commit_timeout_s) -> T:
+        return _asked(order, watch, what, action, timeout_s)
+
     try:
-        _require_match(order.environment, order.version_skew)
-        committed = _committed_before(order) if attempt > 1 else None
+        _require_match(order)
+        committed = asked("asking for the commit", lambda store: store.reference(order.job_id)) if attempt > 1 else None
         if committed is not None:
             return committed
         work = _unpickle(order, payload, loads, watch)
     except CheckmaiteError as error:
-        raise _Stop(FailureKind.DEPLOYMENT, error) from error
-    # Before the work, not after it: hours of computing must not end in a store that cannot be opened.
-    store = _store_of(order)
-    bundle = _bundle(order, work, store, watch)
-    try:
+        raise Stop(FailureKind.DEPLOYMENT, error) from error
+    # Before the work, not after it: hours of computing must not end in a store that cannot be opened, or that has the
+    # columns of its records as other types.
+    store = asked("opening it", lambda store: store, 0.0)
+    if isinstance(work, Recovery):
+        staged = asked("reading what was staged", lambda store: keeper.recovered(store, work))
+    else:
+        compare = columns_known(work.capability)
+        if compare is not None:
+            asked("comparing columns", compare, min(FIRST_WAIT_S, order.commit.commit_timeout_s))
+        kept = asked("reading what was staged", keeper.kept_before) if attempt > 1 else None
+        staged = _outputs(order, work, keeper, store, watch) if kept is None else kept
+    bundle = _bundle(order, staged, work, store.uri, watch)
+
+    def commit(store: ResultStore) -> CapabilityRunRef:
+        keeper.upload(store)
         return store.commit(upload_large_report(store, bundle)).reference
-    except EventAbandonedError as error:
-        raise _Stop(FailureKind.LOST, error) from error
-    except Exception as error:  # as in settle()
-        raise _store_stop(error, order, "committing results") from error
+
+    reference = asked("the commit", commit)
+    keeper.committed(kept_store(order.store))
+    return reference
 
 
-def _require_match(client: Environment, policy: SkewPolicy) -> None:
-    if policy != "ignore":
-        require_match(client, describe_alike(client), policy)
+def _require_match(order: WorkOrder, *, work: bool = True) -> None:
+    if order.version_skew != "ignore":
+        client = order.environment if work else order.environment.without_work()
+        require_match(client, describe_alike(client), order.version_skew)
 
 
-def _store_of(order: WorkOrder) -> ResultStore:
+def _asked(order: WorkOrder, watch: CancelWatch, what: str, action: Callable[[ResultStore], T], timeout_s: float) -> T:
     try:
-        return _open_store(order.store.model_dump_json())
+        return persist(action, order.store, watch, timeout_s=timeout_s, what=what)
+    except WaitCancelled:
+        raise Stop(FailureKind.CANCELLED, cancelled_error(order.job_id)) from None
+    except PayloadError as error:
+        raise Stop(FailureKind.DEPLOYMENT, error) from error
     except Exception as error:  # as in settle()
-        raise _store_stop(error, order, "opening the analytics store") from error
+        raise store_stop(error, order.store.backend, what) from error
 
 
-def _committed_before(order: WorkOrder) -> CapabilityRunRef | None:
-    """What an earlier attempt has committed; its worker may have died with the answer."""
-    store = _store_of(order)
-    try:
-        return store.reference(order.job_id)
-    except Exception as error:  # as in settle()
-        raise _store_stop(error, order, "asking for an earlier commit") from error
-
-
-def _store_stop(error: Exception, order: WorkOrder, doing: str) -> _Stop:
-    """What a store has raised: its own error, the system's, or a defect of the plugin that it is."""
-    if isinstance(error, MemoryError):
-        return _Stop(FailureKind.OUT_OF_MEMORY, error)
-    if isinstance(error, CheckmaiteError | OSError):
-        return _Stop(FailureKind.STORE, error)
-    return _unforeseen(error, doing, f"the result store {order.store.backend!r}")
-
-
-def _unpickle(order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: _CancelWatch) -> Payload:
+def _unpickle(
+    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: CancelWatch
+) -> Payload | Recovery:
     try:
         work = loads(payload)
     except BaseException as error:  # unpickling imports and runs the user's code, a script's sys.exit() included
         if watch.stopped(error):
-            raise _Stop(FailureKind.CANCELLED, cancelled_error(order.job_id)) from error
+            raise Stop(FailureKind.CANCELLED, cancelled_error(order.job_id)) from error
         message, hint = why_unreadable(error, order.environment)
         raise PayloadError(message, hint=hint) from error
-    if not isinstance(work, Payload):
+    if not isinstance(work, Payload | Recovery):
         raise PayloadError(
             f"the payload holds a {type(work).__qualname__}, not work for a capability.",
             hint="Make client and worker use the same checkmaite-core.",
@@ -244,44 +218,34 @@ def _unpickle(order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], w
     return work
 
 
-def _bundle(order: WorkOrder, work: Payload, store: ResultStore, watch: _CancelWatch) -> RunBundle:
-    """Run the user's code: the capability, its records, its report."""
-    bundle = None
-    try:
-        with monitored(watch):
-            inputs = work.inputs if isinstance(work.capability, Capability) else load_inputs(work.inputs)
-            run = work.capability.run(
-                models=list(inputs.models),
-                datasets=list(inputs.datasets),
-                metrics=list(inputs.metrics),
-                config=work.config,
-                use_cache=False,
-            )
-            provenance = order.provenance.model_copy(update={"completed_at": utc_now()})
-            report = make_report(run, order.report_threshold)
-            bundle = bundle_run(run, event_id=order.job_id, provenance=provenance, store_uri=store.uri, report=report)
-    except BaseException as error:  # the boundary to the user's code, SystemExit and KeyboardInterrupt included
-        if not watch.stopped(error):
-            if raised_by_us(error):
-                raise _unforeseen(error, f"running job {order.job_id}") from error
-            out_of_memory = isinstance(error, MemoryError)
-            kind = FailureKind.OUT_OF_MEMORY if out_of_memory else FailureKind.USER_CODE
-            raise _Stop(kind, error, raised=True) from error
-    if bundle is None or watch.told:
-        raise _Stop(FailureKind.CANCELLED, cancelled_error(order.job_id))
-    return bundle
+def _outputs(order: WorkOrder, work: Payload, keeper: Keeper, store: ResultStore, watch: CancelWatch) -> StagedRun:
+    """Run the capability, and stage what it returns if that took long."""
+    begun = time.monotonic()
+    with user_code(order.job_id, watch), monitored(watch):
+        inputs = work.inputs if isinstance(work.capability, Capability) else load_inputs(work.inputs)
+        run = work.capability.run(
+            models=list(inputs.models),
+            datasets=list(inputs.datasets),
+            metrics=list(inputs.metrics),
+            config=work.config,
+            use_cache=False,
+        )
+    return keeper.keep(run, time.monotonic() - begun, store)
 
 
-def cancelled_error(job_id: str) -> JobCancelledError:
-    """What stands in the failure record of a job that was stopped because somebody asked for it."""
-    return JobCancelledError("it was cancelled.", hint="Submit it again if its results are wanted.", job_id=job_id)
+def _bundle(
+    order: WorkOrder, staged: StagedRun, work: Payload | Recovery, store_uri: str, watch: CancelWatch
+) -> RunBundle:
+    """Have the run say what is to be stored: its records, its report."""
+    recovery = work if isinstance(work, Recovery) else None
+    provenance = staged.provenance_in(order)
+    threshold = staged.header.report_threshold
+    if recovery is not None and recovery.report_threshold is not None:
+        threshold = recovery.report_threshold
+    with user_code(order.job_id, watch), monitored(watch):
+        report = make_report(staged.run, threshold)
+        return bundle_run(staged.run, event_id=order.job_id, provenance=provenance, store_uri=store_uri, report=report)
 
 
 def _is_transient(error: BaseException) -> bool:
-    return isinstance(error, StorageUnreachableError | StorageFullError)
-
-
-@functools.lru_cache(maxsize=8)
-def _open_store(config: str) -> ResultStore:
-    """The store, kept open for the next job in this process: it has learnt the schemas by then."""
-    return open_result_store(AnalyticsStoreConfig.model_validate_json(config))
+    return may_be_cured(error, waited_s=float("inf"))

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from checkmaite_core.evolving import Evolving
 
-__all__ = ["FailureKind", "FailureRecord"]
+__all__ = ["FailureKind", "FailureRecord", "StagedOutputs"]
 
 _TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
@@ -34,6 +34,32 @@ class FailureKind(StrEnum):
     """Checkmaite itself raised an unexpected exception."""
 
 
+class StagedOutputs(Evolving):
+    """What a run had computed and could not commit, and where it is kept.
+
+    Attributes:
+        event_id: The job that computed it.
+        capability_id: What was run.
+        store_uri: The analytics store that keeps it, or is to.
+        module: The module of the capability.
+        run_class: The class of the run, as ``module:Name``; None if only its presence is known.
+        classes: Classes of it that cannot be imported, as those of a notebook: they travel along.
+        size: Bytes.
+        node: The node where ``path`` is, by the resource that its cluster has for it, where one is known.
+        path: The file on that node's disk that holds it, while the store does not.
+    """
+
+    event_id: str
+    capability_id: str
+    store_uri: str
+    module: str | None = None
+    run_class: str | None = None
+    classes: tuple[str, ...] = ()
+    size: int | None = None
+    node: str | None = None
+    path: str | None = None
+
+
 class FailureRecord(Evolving):
     """How a job failed.
 
@@ -44,6 +70,9 @@ class FailureRecord(Evolving):
         traceback: The worker's traceback, without terminal codes; empty where there is none.
         retryable: Whether the same work can succeed when it is tried again unchanged.
         attempts: How many times the work was started.
+        recoverable: Whether what was computed is kept, so that ``job.recommit()`` can store it without running
+            anything again.
+        staged: Where it is kept.
     """
 
     kind: FailureKind
@@ -52,6 +81,16 @@ class FailureRecord(Evolving):
     traceback: str = ""
     retryable: bool = False
     attempts: int = 1
+    recoverable: bool = False
+    staged: StagedOutputs | None = None
+
+    def with_staged(self, staged: StagedOutputs) -> FailureRecord:
+        """The same, and what was computed is kept."""
+        return self.model_copy(update={"recoverable": True, "staged": staged})
+
+    def with_note(self, note: str) -> FailureRecord:
+        """The same, with one more line in the message."""
+        return self.model_copy(update={"message": f"{self.message}\n({_clean(note)})"})
 
     @classmethod
     def from_exception(

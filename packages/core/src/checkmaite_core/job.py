@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from checkmaite_core.errors import JobCancelledError, JobError, JobFailedError, JobLostError, JobTimeoutError
 from checkmaite_core.failure import FailureKind, FailureRecord
@@ -107,10 +107,13 @@ class Job(ABC):
         created_at: When it was submitted (UTC).
         origin: How the submission that returned this handle came by the job.
         origin_reason: Why so, for people, such as ``started: force=True`` or ``reused: same code (sha 1a2b3c4d), ...``.
+        recovers: The job whose staged outputs it commits, instead of running anything; None for all others.
     """
 
     origin: JobOrigin = JobOrigin.STARTED
     origin_reason: str = ""
+    recovers: str | None = None
+    _recommitter: Callable[..., Job] | None = None
 
     def __init__(self, job_id: str, name: str, created_at: datetime) -> None:
         self.job_id = job_id
@@ -176,6 +179,47 @@ class Job(ABC):
         Such as ``the analytics store at s3://bucket/results, since 12:03:11 UTC: connection refused``.
         """
         return self.view().waiting_for
+
+    def recommit(
+        self,
+        *,
+        capability: Any = None,
+        run_class: type | None = None,
+        report_threshold: float | None = None,
+        resources: Any = None,
+        queue_timeout: float | None = 0.0,
+    ) -> Job:
+        """Store what this job had computed, in a new job that runs ``extract()``, report and commit alone.
+
+        For a job that has ended without results and whose ``failure.recoverable`` is true. Nothing of the user's work
+        is run again; the code is that of today, so mend it first: importable code where the workers have it, a
+        notebook's class by running its cell again. This job stays as it is; the new one names it (``recovers``).
+
+        Args:
+            capability: The capability as it is now: its ``run_class`` takes the place of the run's own class.
+            run_class: The class that takes the place of the run's own, if it is not found under its old name.
+            report_threshold: As of :func:`checkmaite_core.submit_capability`; what this job had if left out.
+            resources: What the new job asks for; 1 CPU if left out.
+            queue_timeout: As of :func:`checkmaite_core.submit_capability`.
+
+        Raises:
+            JobError: Nothing of this job is kept, or it cannot be told here.
+            SubmissionError: The new job was not accepted.
+        """
+        if self._recommitter is None:
+            raise JobError(
+                f"job {self.job_id} ({self.name}) cannot be recovered by this handle.",
+                hint="Get its handle from a backend: backend.job(job_id).recommit().",
+                job_id=self.job_id,
+            )
+        return self._recommitter(
+            self,
+            capability=capability,
+            run_class=run_class,
+            report_threshold=report_threshold,
+            resources=resources,
+            queue_timeout=queue_timeout,
+        )
 
     def result(self, timeout: float | None = None) -> CapabilityRunRef:
         """Wait for the end and return the reference to the results.
@@ -282,6 +326,8 @@ def _failed(job: Job, failure: FailureRecord) -> JobFailedError:
     short = failure.error_type.removeprefix("builtins.")
     # An error of ours has brought its own remedy, which is nearer to the cause than one for its kind.
     message, _, remedy = failure.message.partition("\n  -> ")
+    if failure.recoverable:
+        hint = f"Mend it, then store what was computed: job.recommit(), or checkmaite jobs recommit {job.job_id} ..."
     return (JobLostError if lost else JobFailedError)(
         f"job {job.job_id} ({job.name}) failed: {reason} {short}: {message}",
         hint=remedy or hint,

@@ -47,6 +47,7 @@ class Provenance(Given):
         backend: The job backend's name; set by the backend.
         submitted_at: When it was submitted (UTC); set by the backend.
         completed_at: When the capability had returned (UTC); set by the backend.
+        recovers: The job that computed these results, and could not store them, where another one has stored them.
     """
 
     user_id: _Name | None = None
@@ -59,6 +60,7 @@ class Provenance(Given):
     backend: _Name | None = None
     submitted_at: UtcTime | None = None
     completed_at: UtcTime | None = None
+    recovers: _Name | None = None
 
 
 _CONFIGURABLE = ("user_id", "workspace_id", "environment", "executor", "cluster_id", "request_id")

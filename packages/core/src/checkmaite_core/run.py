@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
@@ -18,7 +18,15 @@ from checkmaite_core.report import Report, as_report
 from checkmaite_core.resources import Resources
 from checkmaite_core.store import RunBundle
 
-__all__ = ["CapabilityConfig", "CapabilityOutputs", "CapabilityRun", "RunLike", "bundle_run", "make_report"]
+__all__ = [
+    "CapabilityConfig",
+    "CapabilityOutputs",
+    "CapabilityRun",
+    "RunLike",
+    "bundle_run",
+    "config_identity",
+    "make_report",
+]
 
 
 class CapabilityConfig(BaseModel):
@@ -92,9 +100,13 @@ class CapabilityRun(BaseModel, Generic[ConfigT, OutputsT]):
         model_metadata: One mapping with an ``id`` per model.
         metric_metadata: One mapping with an ``id`` per metric.
         outputs: What was found.
+        records: The classes of the records that :meth:`extract` returns. If they are given, here or as its return
+            annotation, their columns are compared with the store's before the work, and not only after it.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    records: ClassVar[tuple[type[Record], ...]] = ()
 
     capability_id: str
     config: ConfigT
@@ -108,7 +120,7 @@ class CapabilityRun(BaseModel, Generic[ConfigT, OutputsT]):
         """SHA-256 of the capability's id, the config and the ids of the inputs."""
         return compute_run_uid(
             self.capability_id,
-            _ordered(self.config.model_dump(mode="python")),
+            config_identity(self.config),
             {
                 "models": [item["id"] for item in self.model_metadata],
                 "datasets": [item["id"] for item in self.dataset_metadata],
@@ -130,6 +142,19 @@ class CapabilityRun(BaseModel, Generic[ConfigT, OutputsT]):
             NotImplementedError: The capability makes none.
         """
         raise NotImplementedError
+
+
+def config_identity(config: BaseModel, *, only: str | None = None) -> Any:
+    """What of a config is part of a run's identity, as JSON values.
+
+    Args:
+        config: The config.
+        only: This field alone.
+
+    Raises:
+        PydanticSerializationError: Something in it has no JSON form.
+    """
+    return _ordered(config.model_dump(mode="python", include=None if only is None else {only}))
 
 
 def _ordered(value: Any) -> Any:

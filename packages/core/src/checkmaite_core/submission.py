@@ -13,13 +13,16 @@ from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, mod
 
 from checkmaite_core._describing import Describer
 from checkmaite_core.capability import Capability
+from checkmaite_core.committing import CommitPolicy
 from checkmaite_core.deployment import Environment, SkewPolicy, describe_alike, describe_environment, require_match
 from checkmaite_core.deployment.reached import pack
+from checkmaite_core.early_checks import check_config
 from checkmaite_core.errors import InvalidCapabilityError, PayloadError, SubmissionError
 from checkmaite_core.evolving import Evolving
 from checkmaite_core.inputs import InputRef, Inputs, label
 from checkmaite_core.naming import new_job_id
 from checkmaite_core.provenance import Provenance, resolve_provenance, utc_now
+from checkmaite_core.recovery import Recovery
 from checkmaite_core.resources import Resources
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_core.work import Work
@@ -41,6 +44,8 @@ class WorkOrder(Evolving):
         store: Where its results go.
         environment: The client's environment, to compare with the worker's.
         version_skew: What the worker does where the two do not fit. No part of what is equal work.
+        commit: How long its commit waits, and which outputs are staged. No part of what is equal work either.
+        recovers: The job whose staged outputs it commits, instead of running anything.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -52,6 +57,8 @@ class WorkOrder(Evolving):
     store: AnalyticsStoreConfig
     environment: Environment
     version_skew: SkewPolicy = "error"
+    commit: CommitPolicy = CommitPolicy()
+    recovers: str | None = None
 
     @model_validator(mode="wrap")
     @classmethod
@@ -94,6 +101,7 @@ class Submission:
         position: Its place among works that were submitted together; None if it was submitted alone.
         reuse: Whether a job of equal work that has completed may be given again.
         describer: What has looked at the code: the run key is to be made from the same look.
+        recovery: What is sent instead of the payload, if staged outputs are to be committed and nothing is run.
     """
 
     order: WorkOrder
@@ -105,6 +113,7 @@ class Submission:
     position: int | None = None
     reuse: bool = True
     describer: Describer | None = field(default=None, repr=False, compare=False)
+    recovery: Recovery | None = None
 
     @property
     def of_which(self) -> str:
@@ -121,9 +130,9 @@ class Submission:
             PayloadError: Something in it cannot be pickled; the message names which part.
         """
         try:
-            return dumps(self.payload)
+            return dumps(self.payload if self.recovery is None else self.recovery)
         except Exception as error:  # pickling runs the user's __reduce__: anything can be raised, all is reported
-            part = _culprit(self.payload, dumps)
+            part = _culprit(self.payload, dumps) if self.recovery is None else "a class of the run"
             raise PayloadError(
                 f"{self.of_which}job {self.name!r}: {part} cannot be sent to a worker: {type(error).__name__}: {error}",
                 hint="Locks, open files, connections and generators do not travel: make them inside run(), or pass "
@@ -154,6 +163,7 @@ def prepare_submission(
     position: int | None = None,
     version_skew: SkewPolicy = "error",
     describer: Describer | None = None,
+    commit: CommitPolicy | None = None,
 ) -> Submission:
     """Check work before anything is started.
 
@@ -166,6 +176,7 @@ def prepare_submission(
         position: Its place among works that are submitted together; errors name it.
         version_skew: What the worker does where its environment does not fit this one.
         describer: Looks at the code; one for all works that are submitted together.
+        commit: How long its commit waits, and which outputs are staged.
 
     Raises:
         InvalidCapabilityError: The object is not a capability, or its inputs do not fit it.
@@ -178,7 +189,8 @@ def prepare_submission(
         inputs = Inputs.of(work.models, work.datasets, work.metrics)
         if isinstance(capability, Capability):
             capability.check(inputs, config)
-        _check_threshold(work.report_threshold)
+        check_config(capability, config)
+        check_threshold(work.report_threshold)
         name = _checked_name(work.name) or _name(capability, inputs)
         demand = Resources.parse(work.resources, "submit_capability")
         demand = demand.over(Resources.parse(getattr(config, "resources", None), "the config"))
@@ -197,6 +209,7 @@ def prepare_submission(
         store=store,
         environment=describe_environment(type(capability).__module__, values=modules, reach=pack(reach)),
         version_skew=version_skew,
+        commit=commit or CommitPolicy(),
     )
     payload = Payload(capability, inputs, config)
     return Submission(order, payload, name, demand, now, bool(force), position, bool(reuse), describer)
@@ -229,7 +242,7 @@ def _capability_id(capability: Any) -> str:
     return own
 
 
-def _check_threshold(value: Any) -> None:
+def check_threshold(value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise SubmissionError(f"report_threshold is {value!r}, not a number.", hint="Pass a score, such as 0.5.")
 

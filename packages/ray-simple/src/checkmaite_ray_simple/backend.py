@@ -42,7 +42,7 @@ from checkmaite_ray_simple.channel import Board, Event
 from checkmaite_ray_simple.dispatcher import Dispatcher
 from checkmaite_ray_simple.maintenance import Maintenance
 from checkmaite_ray_simple.overlay.lifetime import JobsOverlay
-from checkmaite_ray_simple.overlay.uploading import in_overlay
+from checkmaite_ray_simple.overlay.uploading import in_fresh_process, in_overlay
 from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.resources import Nodes, task_options
 from checkmaite_ray_simple.settings import RaySimpleOptions
@@ -110,6 +110,7 @@ class RaySimpleBackend(JobBackend):
     def __init__(self, options: RaySimpleOptions, store: AnalyticsStoreConfig) -> None:
         super().__init__("ray-simple", store)
         self.version_skew = options.version_skew
+        self.commit_policy = options.commit_policy
         self._options = options
         self._tasks: dict[str, _Task] = {}
         self._closed = False
@@ -224,7 +225,11 @@ class RaySimpleBackend(JobBackend):
         """A job that could be started."""
         waits_for = self._nodes.check(submission.name, submission.resources, submission.of_which)
         try:
-            function = self._function(json.dumps(task_options(submission.resources), sort_keys=True))
+            if submission.recovery is None:
+                function = self._function(json.dumps(task_options(submission.resources), sort_keys=True))
+            else:  # with the code as it has been mended, which a process that has loaded it before does not see
+                overlay = in_fresh_process(self._overlay, submission.order.job_id)
+                function = in_overlay(run_job, overlay, **task_options(submission.resources))
         except ValueError as error:
             raise ResourceDemandError(
                 f"{submission.of_which}Ray does not take what job {submission.name!r} asks for: {error}.",
@@ -233,6 +238,7 @@ class RaySimpleBackend(JobBackend):
             ) from error
         payload: Any = submission.pickle(cloudpickle.dumps)
         job = TrackedJob(submission.order.job_id, submission.name, submission.submitted_at, self._on_cancel)
+        job.recovers, job._recommitter = submission.order.recovers, self.recommit
         job.mark_pending(waits_for)
         job.origin_reason = "started: " + ("force=True" if submission.force else "ray-simple shares no jobs")
         if len(payload) >= _LARGE:

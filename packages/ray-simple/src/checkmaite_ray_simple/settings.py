@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from checkmaite_core.committing import CommitPolicy
 from checkmaite_core.deployment import SkewPolicy
 from checkmaite_core.retrying import ExceptionName
 from checkmaite_ray_simple.maxima import NodeMaxima
@@ -17,7 +18,7 @@ __all__ = ["RaySimpleOptions"]
 _Count = Annotated[int, Field(ge=0)]
 
 
-class RaySimpleOptions(BaseModel):
+class RaySimpleOptions(CommitPolicy):
     """How to reach Ray, and how to treat jobs there.
 
     Attributes:
@@ -34,6 +35,11 @@ class RaySimpleOptions(BaseModel):
         max_unfinished: How many jobs may wait and run; further ones are refused with ``BackpressureError``.
         cancel_grace_seconds: How long a cancelled job that is running may take to see
             :func:`checkmaite_core.cancelled` and stop, before it is stopped by force.
+        commit_timeout_s: Seconds that a commit waits for a store that does not answer, has no room, or does not
+            know the worker's credentials; ``job.waiting_for`` says so meanwhile.
+        stage_after_s: Seconds that loading the inputs and ``run()`` must have taken for their outputs to be staged, so
+            that ``job.recommit()`` can store them if what follows fails.
+        stage_max_bytes: Outputs that are larger are not staged; 0 turns staging off.
         maintain_after: After so many jobs that stored results, a worker puts the store in order, so that queries stay
             quick; and once more when the backend is shut down. 0 turns both off. Jobs neither wait for it nor fail
             with it: what goes wrong is a :class:`checkmaite_core.StoreMaintenanceWarning`.

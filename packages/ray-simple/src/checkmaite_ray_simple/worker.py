@@ -141,8 +141,10 @@ def run_job(order: str, payload: bytes, attempt: int, board: Any, retry_exceptio
                 payload,
                 loads=cloudpickle.loads,
                 monitor=monitor,
+                pickler=cloudpickle.Pickler,
                 attempt=attempt,
                 retry_exceptions=retry_exceptions,
+                node=f"node:{ray.util.get_node_ip_address()}",  # type: ignore[no-untyped-call]
             )
     finally:
         monitor.close()

@@ -46,6 +46,7 @@ from checkmaite_ray.site import site_of
 from checkmaite_ray_simple import connection, failures
 from checkmaite_ray_simple.address import Kind
 from checkmaite_ray_simple.overlay.lifetime import JobsOverlay
+from checkmaite_ray_simple.overlay.uploading import in_fresh_process
 from checkmaite_ray_simple.resources import Nodes
 from checkmaite_ray_simple.site import RaySite
 from checkmaite_ray_simple.survey import Survey
@@ -70,6 +71,7 @@ class RayBackend(JobBackend):
     def __init__(self, options: RayOptions, store: AnalyticsStoreConfig) -> None:
         super().__init__("ray", store)
         self.version_skew = options.version_skew
+        self.commit_policy = options.commit_policy
         self._options = options
         self._policy = asdict(options.policy)
         self._closed = False
@@ -79,7 +81,12 @@ class RayBackend(JobBackend):
         self._nodes = Nodes(options.node_maxima)
         attention = Attention(lambda: self._listener.hurry())
         self._handles = Handles(
-            self._cancel, self._why_broken, attention, lambda: self._listener.name_again(), options.idempotency_scope
+            self._cancel,
+            self._why_broken,
+            attention,
+            lambda: self._listener.name_again(),
+            options.idempotency_scope,
+            self.recommit,
         )
         ledger = options.ledger or LedgerConfig(uri=store.uri, storage_options=store.storage_options)
         stores = [store.uri, ledger.uri]
@@ -155,7 +162,7 @@ class RayBackend(JobBackend):
 
     def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
         self._warn()
-        keys = run_keys(submissions, overlay=self._overlay)
+        keys = self._keys(submissions)
         items = [self._item(submission, key) for submission, key in zip(submissions, keys, strict=True)]
         deadline = None if queue_timeout is None else time.monotonic() + queue_timeout
         while True:
@@ -171,6 +178,14 @@ class RayBackend(JobBackend):
                 raise _too_much(len(items), answer["unfinished"], answer["limit"], retry_after)
             time.sleep(pause)  # as the registry has asked
 
+    def _keys(self, submissions: Sequence[Submission]) -> list[RunKey]:
+        known = iter(run_keys([one for one in submissions if one.recovery is None], overlay=self._overlay))
+        # What commits what another has computed is never shared: the code is another than that which computed it.
+        return [
+            next(known) if one.recovery is None else RunKey(None, "", f"it recovers job {one.order.recovers}")
+            for one in submissions
+        ]
+
     def _item(self, submission: Submission, key: RunKey) -> tuple[dict[str, Any], bytes]:
         self._nodes.check(submission.name, submission.resources, submission.of_which)
         payload = submission.pickle(cloudpickle.dumps)
@@ -179,6 +194,10 @@ class RayBackend(JobBackend):
             bare = order.store.model_copy(update={"storage_options": {}})
             order = order.model_copy(update={"store": bare})
         demand = demand_of(submission.resources)
+        overlay = self._overlay
+        if submission.recovery is not None:
+            # With the code as it has been mended, which a process that has loaded it before does not see.
+            overlay = in_fresh_process(overlay, order.job_id)
         fields = {
             "job_id": order.job_id,
             "name": submission.name,
@@ -186,7 +205,7 @@ class RayBackend(JobBackend):
             "run_key": key.digest,
             "client": self._client,
             "submitted_at": submission.submitted_at.timestamp(),
-            "shape": _digest(f"{sorted(demand.items())} {self._overlay}"),
+            "shape": _digest(f"{sorted(demand.items())} {overlay}"),
             "demand": demand,
             "store_uri": order.store.uri,
             "policy": self._policy,
@@ -194,8 +213,9 @@ class RayBackend(JobBackend):
             "force": submission.force,
             "reuse": submission.reuse,
             "reason": "force=True" if submission.force else key.uncertain or "",
+            "recovers": order.recovers or "",
         }
-        return fields, Blob(order.model_dump_json(), self._overlay, payload).pack()
+        return fields, Blob(order.model_dump_json(), overlay, payload).pack()
 
     # Talking to the registry.
 

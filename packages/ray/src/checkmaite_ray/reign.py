@@ -192,6 +192,7 @@ class Reign:
             "view": wire_view(record),
             "waits": self._upkeep.reasons.get(job_id),
             "waiting_for": record.waiting_for or None,
+            "recovers": record.recovers or None,
         }
 
     # What is durable.

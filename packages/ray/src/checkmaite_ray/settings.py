@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from checkmaite_core.committing import CommitPolicy
 from checkmaite_core.deployment import SkewPolicy
 from checkmaite_core.errors import ConfigurationError
 from checkmaite_core.evolving import Given
@@ -66,7 +67,7 @@ class RegistrySettings(Given):
     maintain_after: _Count = 500
 
 
-class RayOptions(BaseModel):
+class RayOptions(CommitPolicy):
     """How to reach Ray, whose jobs they are, and how to treat them there.
 
     Attributes:
@@ -86,6 +87,11 @@ class RayOptions(BaseModel):
         cancel_grace_seconds: How long a cancelled job that is running may take to stop by itself.
         on_cluster_loss: What becomes of unfinished jobs whose cluster has gone, when another one takes over the
             scope: ``fail`` ends them with ``JobLostError``, ``resubmit`` starts them there.
+        commit_timeout_s: Seconds that a commit waits for a store that does not answer, has no room, or does not
+            know the worker's credentials; ``job.waiting_for`` says so meanwhile.
+        stage_after_s: Seconds that loading the inputs and ``run()`` must have taken for their outputs to be staged, so
+            that ``job.recommit()`` can store them if what follows fails.
+        stage_max_bytes: Outputs that are larger are not staged; 0 turns staging off.
         store_submissions: Keep what a job needs to be started in the ledger until it has ended. Without it, jobs
             that wait are lost with their registry, and none can be resubmitted.
         takeover: Take the scope over from another cluster that may still be alive.

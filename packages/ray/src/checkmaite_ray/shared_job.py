@@ -111,6 +111,7 @@ class Handles:
         attention: As for :class:`SharedJob`.
         missed: Called when handles were made that the last :meth:`followed` may have missed.
         scope: Whose jobs they are.
+        recommit: Has what a job has computed stored (see :meth:`checkmaite_core.JobBackend.recommit`).
     """
 
     def __init__(
@@ -120,12 +121,14 @@ class Handles:
         attention: Attention,
         missed: Callable[[], None],
         scope: str,
+        recommit: Callable[..., Job] | None = None,
     ) -> None:
         self._scope = scope
         self._cancel = cancel
         self._broken = broken
         self._attention = attention
         self._missed = missed
+        self._recommit = recommit
         self._followed = 0
         self._lock = threading.RLock()
         self._jobs: dict[str, list[SharedJob]] = {}
@@ -172,6 +175,7 @@ class Handles:
         reason = f"{origin}: {why}" if why else str(origin)
         created = datetime.fromtimestamp(what["submitted_at"], UTC)
         job = SharedJob(job_id, what["name"], created, origin, reason, self._cancel, self._broken, self._attention)
+        job.recovers, job._recommitter = what.get("recovers"), self._recommit
         if what["waits"]:
             job.mark_pending(what["waits"])
         job.hear(tuple(what["view"][1:]))

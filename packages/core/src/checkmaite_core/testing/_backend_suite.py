@@ -8,6 +8,7 @@ from checkmaite_core.testing._backend_lifecycle import LifecycleTests
 from checkmaite_core.testing._backend_outcomes import OutcomeTests
 from checkmaite_core.testing._backend_preflight import PreflightTests
 from checkmaite_core.testing._backend_records import RecordTests
+from checkmaite_core.testing._backend_recovery import RecoveryTests
 from checkmaite_core.testing._backend_retries import RetryTests
 from checkmaite_core.testing._backend_sharing import SharingTests
 
@@ -22,6 +23,7 @@ class JobBackendSuite(
     GroupTests,
     SharingTests,
     RetryTests,
+    RecoveryTests,
     PreflightTests,
     standard=True,
 ):

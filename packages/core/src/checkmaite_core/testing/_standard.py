@@ -19,6 +19,7 @@ pytest.register_assert_rewrite(
     "checkmaite_core.testing._backend_outcomes",
     "checkmaite_core.testing._backend_preflight",
     "checkmaite_core.testing._backend_records",
+    "checkmaite_core.testing._backend_recovery",
     "checkmaite_core.testing._store_commit",
     "checkmaite_core.testing._store_history",
     "checkmaite_core.testing._store_probing",

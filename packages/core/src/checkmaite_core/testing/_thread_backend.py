@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from checkmaite_core.backend import JobBackend
+from checkmaite_core.committing import CommitPolicy
 from checkmaite_core.errors import JobNotFoundError
 from checkmaite_core.execution import cancelled_error, execute, maintain, settle
 from checkmaite_core.failure import FailureKind, FailureRecord
@@ -29,7 +30,7 @@ from checkmaite_core.tracking import TrackedJob, check_job_id, page_of
 __all__ = ["THREAD_BACKEND", "ThreadBackend", "ThreadBackendPlugin", "ThreadOptions"]
 
 
-class ThreadOptions(BaseModel):
+class ThreadOptions(CommitPolicy):
     """Options of the backend.
 
     Attributes:
@@ -37,6 +38,9 @@ class ThreadOptions(BaseModel):
         max_unfinished: How many jobs may wait and run; further ones are refused with ``BackpressureError``.
         retry_exceptions: Names of exceptions after which a job's code is run again.
         exception_retries: How many times that is done.
+        commit_timeout_s: See :class:`checkmaite_core.CommitPolicy`, as for the next two.
+        stage_after_s: As said.
+        stage_max_bytes: As said.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,6 +80,7 @@ class ThreadBackend(JobBackend):
     def __init__(self, store: AnalyticsStoreConfig, options: ThreadOptions | None = None) -> None:
         super().__init__("threads", store)
         self._options = options = options or ThreadOptions()
+        self.commit_policy = options.commit_policy
         self._lock = threading.Lock()
         self._jobs: dict[str, tuple[TrackedJob, WorkOrder]] = {}
         self._closed = False
@@ -93,6 +98,7 @@ class ThreadBackend(JobBackend):
         order = submission.order
         job = TrackedJob(order.job_id, submission.name, submission.submitted_at, self._cancel)
         job.origin_reason = "started: " + ("force=True" if submission.force else "this backend shares no jobs")
+        job.recovers, job._recommitter = order.recovers, self.recommit
         job.add_done_callback(lambda _: self._room.give())
         self._jobs[job.job_id] = (job, order)
         self._threads.submit(self._run, job, order, payload)
@@ -109,6 +115,7 @@ class ThreadBackend(JobBackend):
                 payload,
                 loads=pickle.loads,  # the bytes are our own: they were pickled in this process
                 monitor=_Monitor(job),
+                pickler=pickle.Pickler,
                 attempt=attempt,
                 retry_exceptions=self._options.retry_exceptions if attempt <= retries else (),
             )

@@ -15,10 +15,12 @@ from checkmaite_core.errors import ConfigurationError
 from checkmaite_ray_simple.overlay import folders, packages
 from checkmaite_ray_simple.overlay.masking import masked_text, secrets_of
 
-__all__ = ["HOLD", "in_overlay", "packages_of", "upload_overlay"]
+__all__ = ["HOLD", "in_fresh_process", "in_overlay", "packages_of", "upload_overlay"]
 
 HOLD = 3600
 """Seconds for which the cluster is told to keep packages, again and again."""
+_FRESH = "CHECKMAITE_FRESH_PROCESS"
+"""A variable of such a process; Ray has a process of its own for each set of variables."""
 _ADVICE = "See the environment dependencies chapter of Ray's handbook for what runtime_env may hold."
 
 
@@ -58,6 +60,18 @@ def packages_of(overlay: str) -> tuple[str, ...]:
     found = json.loads(overlay)
     uris = [found.get("working_dir"), *found.get("py_modules", ())]
     return tuple(dict.fromkeys(uri for uri in uris if uri is not None and uri.startswith("gcs://")))
+
+
+def in_fresh_process(overlay: str, token: str) -> str:
+    """An overlay (JSON) that no worker process has yet: a task with it finds the code as it lies on the disk now.
+
+    Args:
+        overlay: The one that it is otherwise equal to.
+        token: What tells it from all others.
+    """
+    found = json.loads(overlay)
+    found["env_vars"] = {**found.get("env_vars", {}), _FRESH: token}
+    return json.dumps(found, sort_keys=True, separators=(",", ":"))
 
 
 def in_overlay(function: Any, overlay: str, **options: Any) -> Any:
