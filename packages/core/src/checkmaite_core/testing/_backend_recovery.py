@@ -167,8 +167,12 @@ class RecoveryTests(BackendTests, standard=True):
         class Odd(CapabilityConfig):
             measure: Any = None
 
-        class Oddly(Night):
+        class Oddly(Capability[Odd, Number]):
             config_class = Odd
+            takes_datasets = Arity(1, 1)
+
+            def evaluate(self, inputs: Inputs, config: Odd) -> Number:
+                return Number()
 
         with pytest.raises(SubmissionError, match="measure"):
             backend.submit(Oddly(), datasets=[Data(label)], config=Odd(measure=lambda x: x), name=label)
