@@ -43,9 +43,9 @@ from checkmaite_core.failure import FailureRecord
 from checkmaite_core.inputs import Inputs
 from checkmaite_core.outcome import Outcome
 from checkmaite_core.provenance import configure_provenance
+from checkmaite_core.recovering import prepare_recovery
 from checkmaite_core.report import INLINE_REPORT_LIMIT
 from checkmaite_core.store import open_result_store
-from checkmaite_core.recovering import prepare_recovery
 from checkmaite_core.submission import Submission, prepare_submission
 from checkmaite_core.testing import MemoryResultStore, installed_plugins
 
