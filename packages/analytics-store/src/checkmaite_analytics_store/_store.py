@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from checkmaite_analytics_store import _staging
 from checkmaite_analytics_store._commit import Committer
+from checkmaite_analytics_store._contents import EventContents
 from checkmaite_analytics_store._findings import VerifyReport
 from checkmaite_analytics_store._fold import Folder, FoldReport
 from checkmaite_analytics_store._folded import FoldedReader
@@ -24,6 +25,7 @@ from checkmaite_analytics_store._sql import SqlEngine
 from checkmaite_analytics_store._vacuum import Vacuum, VacuumReport
 from checkmaite_analytics_store._verify import Verifier
 from checkmaite_analytics_store._view import StoreView, TableView, ViewReader
+from checkmaite_core.content import conflict, first_difference, with_content_digest
 from checkmaite_core.errors import ConfigurationError, QueryError
 from checkmaite_core.naming import check_event_id
 from checkmaite_core.provenance import Provenance, resolve_provenance
@@ -79,6 +81,7 @@ class AnalyticsStore:
         self._upkeep = Upkeep(objects.uri, settings.fold_after)
         self._committer = Committer(objects, self._format, schemas, inbox, manifests, reader)
         self._folder = Folder(objects, inbox, manifests, reader, settings)
+        self._contents = EventContents(inbox, manifests, reader)
         self._views = ViewReader(inbox, reader, schemas)
         self._sql = SqlEngine(objects, reader)
         # A connection that is still open when Python ends makes DuckDB print a page about leaked objects.
@@ -221,8 +224,18 @@ class AnalyticsStore:
         """
         return read_report(self._objects, reference.report)
 
-    def write(self, run: Any, provenance: Provenance | None = None, *, report_threshold: float = 0.5) -> CommitReceipt:
+    def write(
+        self,
+        run: Any,
+        provenance: Provenance | None = None,
+        *,
+        report_threshold: float = 0.5,
+        event_id: str | None = None,
+    ) -> CommitReceipt:
         """Store a run made without a job, and its report. Its key is the run_uid, so a repeat changes nothing.
+
+        A repeat has equal rows (in any order), config, ids and report. Anything else under a key that is taken is
+        refused: give it a key of its own with ``event_id``. Of several events of one run, queries show the newest.
 
         Every so often (``StoreSettings.fold_after``) a fold begins in the background; no write waits for it. If it
         fails, the next write, or :meth:`close`, gives a :class:`checkmaite_core.StoreMaintenanceWarning`.
@@ -231,9 +244,12 @@ class AnalyticsStore:
             run: Any run; see :class:`checkmaite_core.RunLike`.
             provenance: Where it comes from; by default what ``configure_provenance`` and the environment say.
             report_threshold: Passed to the run's ``collect_md_report``, if it has one.
+            event_id: The event's key, if it is not to be the run_uid.
 
         Raises:
             RunContractError: It lacks something that a run must have.
+            WriteConflictError: The event holds other content already; the error says which table, column and row
+                differ, and how to write it as a new event.
             StoreError: As for :meth:`commit`.
         """
         self._upkeep.tell()
@@ -241,14 +257,36 @@ class AnalyticsStore:
             provenance = resolve_provenance()
         bundle = bundle_run(
             run,
-            event_id=getattr(run, "run_uid", ""),
+            event_id=getattr(run, "run_uid", "") if event_id is None else event_id,
             provenance=provenance,
             store_uri=self.uri,
             report=make_report(run, report_threshold),
         )
-        receipt = self.commit(upload_large_report(self, bundle))
+        bundle = with_content_digest(upload_large_report(self, bundle))
+        receipt = self._compared(self.commit(bundle), bundle)
         if receipt.created:
             self._upkeep.wrote(self._maintain_after_writes)
+        return receipt
+
+    def _compared(self, receipt: CommitReceipt, bundle: RunBundle) -> CommitReceipt:
+        """The receipt of a write, once it is certain that what is stored is what was given.
+
+        Raises:
+            WriteConflictError: It is not.
+        """
+        if receipt.created:
+            # Another process may have folded it, and removed it from the inbox, since this one last looked.
+            earlier_reference = self._contents.folded_reference(bundle.event_id)
+            if earlier_reference is None or earlier_reference == bundle.reference:
+                return receipt
+            receipt = CommitReceipt(bundle.event_id, created=False, reference=earlier_reference)
+        stored = receipt.reference.content_sha256 if receipt.reference is not bundle.reference else None
+        if stored == bundle.reference.content_sha256:
+            return receipt
+        earlier = self._contents.read(bundle.event_id)
+        difference = None if earlier is None else first_difference(earlier, bundle)
+        if difference is not None:
+            raise conflict(self.uri, bundle, difference)
         return receipt
 
     def query(self, sql: str) -> pyarrow.Table:

@@ -33,6 +33,7 @@
     │   └── PreflightError                  ``report`` says what would stop the jobs, and who mends it
     └── StoreError                          the analytics store
         ├── SchemaError                     a column's type is not allowed, or has changed
+        ├── WriteConflictError              write() found other content under the same event
         ├── EventAbandonedError             a straggler's write met the marker of its settled job
         ├── QueryError                      the SQL was refused
         ├── StoreFormatError                the location holds something else, or a newer format
@@ -110,6 +111,7 @@ __all__ = [
     "UnauthenticatedError",
     "UnknownOptionError",
     "VersionSkewError",
+    "WriteConflictError",
 ]
 
 
@@ -308,6 +310,20 @@ class StoreError(CheckmaiteError):
 
 class SchemaError(StoreError):
     """A column has a type that is not allowed, or another type than it was registered with."""
+
+
+class WriteConflictError(StoreError):
+    """Something else is stored under the same event already; nothing was written.
+
+    Attributes:
+        event_id: The event, by default the run_uid.
+        difference: What differs: the table, the column, the row and both values.
+    """
+
+    def __init__(self, message: str, *, hint: str, event_id: str, difference: str) -> None:
+        super().__init__(message, hint=hint)
+        self.event_id = event_id
+        self.difference = difference
 
 
 class EventAbandonedError(StoreError):

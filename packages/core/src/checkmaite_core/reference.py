@@ -24,6 +24,7 @@ class CapabilityRunRef(Evolving):
         model_ids: Ids of the models, in order.
         metric_ids: Ids of the metrics, in order.
         report: The report, or where it lies; None if the capability makes none.
+        content_sha256: Digest of what the run says, for events of ``store.write()``: a repeated write is told by it.
         created_at: When the reference was made, just before the commit (UTC, the writer's clock).
     """
 
@@ -36,4 +37,5 @@ class CapabilityRunRef(Evolving):
     model_ids: tuple[str, ...] = ()
     metric_ids: tuple[str, ...] = ()
     report: InlineTextReport | ArtifactReport | None = Field(default=None, discriminator="kind")
+    content_sha256: str | None = None
     created_at: UtcTime

@@ -203,8 +203,25 @@ class ResultStore(Protocol):
         """Keep a large report as an object of its own, before the commit. Idempotent by event and content."""
         ...
 
-    def write(self, run: Any, provenance: Provenance | None = None, *, report_threshold: float = 0.5) -> CommitReceipt:
-        """Store a run made without a job, and its report; its key is the run_uid, so a repeat changes nothing."""
+    def write(
+        self,
+        run: Any,
+        provenance: Provenance | None = None,
+        *,
+        report_threshold: float = 0.5,
+        event_id: str | None = None,
+    ) -> CommitReceipt:
+        """Store a run made without a job, and its report; its key is the run_uid, so a repeat changes nothing.
+
+        Args:
+            run: Any run.
+            provenance: Where it comes from.
+            report_threshold: Passed to the run's report.
+            event_id: A key of its own, for a further result of the same run.
+
+        Raises:
+            WriteConflictError: The event holds other content already; it says what differs.
+        """
         ...
 
     def query(self, sql: str) -> pyarrow.Table:

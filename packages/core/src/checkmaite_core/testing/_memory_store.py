@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from checkmaite_core.content import conflict, content_of, first_difference, with_content_digest
 from checkmaite_core.errors import EventAbandonedError, ObjectNotFoundError, QueryError, SchemaError
 from checkmaite_core.naming import check_event_id, check_probe_token
 from checkmaite_core.provenance import Provenance, resolve_provenance
@@ -135,12 +136,30 @@ class MemoryResultStore:
             media_type=report.media_type, filename=report.filename, uri=key, size=len(data), sha256=digest
         )
 
-    def write(self, run: Any, provenance: Provenance | None = None, *, report_threshold: float = 0.5) -> CommitReceipt:
+    def write(
+        self,
+        run: Any,
+        provenance: Provenance | None = None,
+        *,
+        report_threshold: float = 0.5,
+        event_id: str | None = None,
+    ) -> CommitReceipt:
         """Store a run made without a job, and its report."""
         report = make_report(run, report_threshold)
         provenance = provenance or resolve_provenance()
-        bundle = bundle_run(run, event_id=run.run_uid, provenance=provenance, store_uri=self.uri, report=report)
-        return self.commit(upload_large_report(self, bundle))
+        event_id = run.run_uid if event_id is None else event_id
+        bundle = bundle_run(run, event_id=event_id, provenance=provenance, store_uri=self.uri, report=report)
+        bundle = with_content_digest(upload_large_report(self, bundle))
+        receipt = self.commit(bundle)
+        if not receipt.created:
+            with self._contents.lock:
+                earlier = self._contents.events[event_id]
+            assert earlier is not None
+            tables = {rows.table: rows.rows for rows in earlier.tables}
+            difference = first_difference(content_of(earlier.reference, earlier.config, tables), bundle)
+            if difference is not None:
+                raise conflict(self.uri, bundle, difference)
+        return receipt
 
     def rows(self, table: str) -> list[dict[str, Scalar]]:
         """The rows of a table: of ``runs`` one per event, of the others those of the newest event of each run."""

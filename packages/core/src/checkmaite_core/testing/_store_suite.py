@@ -8,12 +8,13 @@ from checkmaite_core.testing._store_probing import ProbingTests
 from checkmaite_core.testing._store_reading import ReadingTests
 from checkmaite_core.testing._store_sharing import SharingTests
 from checkmaite_core.testing._store_staging import StagingTests
+from checkmaite_core.testing._store_writing import WritingTests
 
 __all__ = ["ResultStoreSuite"]
 
 
 class ResultStoreSuite(
-    CommitTests, ReadingTests, SharingTests, HistoryTests, ProbingTests, StagingTests, standard=True
+    CommitTests, ReadingTests, SharingTests, HistoryTests, ProbingTests, StagingTests, WritingTests, standard=True
 ):
     """Standard tests that every result store passes.
 
