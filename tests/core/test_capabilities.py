@@ -203,7 +203,7 @@ def test_checking_finds_an_identity_that_changes(monkeypatch: pytest.MonkeyPatch
 
     # A class of a test module cannot be pickled by name, so the work is handed over.
     monkeypatch.setattr("checkmaite_core.testing._check.pickle.loads", lambda _: keep[b"work"])
-    with pytest.raises(AssertionError, match="identities run-0 and run-1"):
+    with pytest.raises(AssertionError, match="two runs of the same work have the identities"):
         check_capability(Restless(), datasets=[Data("d")], dumps=dumps)
 
 

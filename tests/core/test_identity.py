@@ -90,14 +90,16 @@ def test_whatever_could_change_the_result_or_its_place_makes_another_key(other: 
     assert _key(**usual | other) not in (None, _key(**usual))
 
 
-def test_data_behind_an_id_is_not_looked_at_but_its_fingerprint_is() -> None:
+def test_a_fingerprint_says_all_of_the_data_and_without_one_all_that_travels_counts() -> None:
     def data(value: float, fingerprint: Any = None) -> Data:
         made = Data("d", value)
         if fingerprint is not None:
             made.fingerprint = fingerprint  # type: ignore[attr-defined]
         return made
 
-    assert _key(datasets=[data(1.0)]) == _key(datasets=[data(2.0)])
+    assert _key(datasets=[data(1.0)]) == _key(datasets=[data(1.0)])
+    assert _key(datasets=[data(1.0)]) != _key(datasets=[data(2.0)])
+    assert _key(datasets=[data(1.0, "a")]) == _key(datasets=[data(2.0, "a")])
     keys = {_key(datasets=[data(1.0)]), _key(datasets=[data(1.0, "a")]), _key(datasets=[data(1.0, "b")])}
     assert len(keys) == 3
     assert None not in keys
@@ -108,22 +110,26 @@ def test_data_behind_an_id_is_not_looked_at_but_its_fingerprint_is() -> None:
     assert _key(datasets=[in_metadata]) == _key(datasets=[data(1.0, "a")])
 
 
-def test_a_reference_is_known_by_its_id_its_fingerprint_and_what_is_loaded_how() -> None:
+def test_a_reference_is_known_by_its_id_its_fingerprint_and_what_is_loaded_how(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("same")
+    other.write_text("same")
     loader = "project.data:load"
     references = [
-        DatasetRef(id="d", uri="a", loader=loader),
-        DatasetRef(id="e", uri="a", loader=loader),
-        DatasetRef(id="d", uri="b", loader=loader),
-        DatasetRef(id="d", uri="a", loader="project.data:load_anew"),
-        DatasetRef(id="d", uri="a", loader=loader, fingerprint="1"),
-        DatasetRef(id="d", uri="a", loader=lambda uri: (uri, 1)),
-        DatasetRef(id="d", uri="a", loader=lambda uri: (uri, 2)),
+        DatasetRef(id="d", uri=str(one), loader=loader),
+        DatasetRef(id="e", uri=str(one), loader=loader),
+        DatasetRef(id="d", uri=str(other), loader=loader),
+        DatasetRef(id="d", uri=str(one), loader="project.data:load_anew"),
+        DatasetRef(id="d", uri=str(one), loader=loader, fingerprint="1"),
+        DatasetRef(id="d", uri=str(one), loader=lambda uri: (uri, 1)),
+        DatasetRef(id="d", uri=str(one), loader=lambda uri: (uri, 2)),
     ]
     keys = {_key(datasets=[reference]) for reference in references}
     assert len(keys) == len(references)
     assert None not in keys
     assert _key(datasets=[references[0].model_copy()]) == _key(datasets=[references[0]])
-    assert _key(models=[ModelRef(id="d", uri="a", loader=loader)]) not in (None, _key(datasets=[references[0]]))
+    model = ModelRef(id="d", uri=str(one), loader=loader)
+    assert _key(models=[model]) not in (None, _key(datasets=[references[0]]))
 
 
 def _counter() -> Callable[[], int]:

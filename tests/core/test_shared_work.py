@@ -58,13 +58,13 @@ class SharingBackend(ThreadBackend):
             return [self._share(submission, key) for submission, key in zip(submissions, keys, strict=True)]
 
     def _share(self, submission: Submission, key: RunKey) -> Job:
-        assert key.digest is not None, "all work of these tests can be told"
-        held = self._holders.get(key.digest)
-        why = self._why_not(submission, held)
+        held = None if key.digest is None else self._holders.get(key.digest)
+        why = key.uncertain or self._why_not(submission, held)
         if held is None or why:
             (held,) = super()._submit_all([submission], queue_timeout=0)
             held.origin_reason = f"started: {why or 'no equal job'}"
-            self._holders[key.digest] = held
+            if key.digest is not None:
+                self._holders[key.digest] = held
             return held
         origin = JobOrigin.REUSED if held.status is JobStatus.COMPLETED else JobOrigin.ADOPTED
         return Shared(held, origin, f"{origin}: {key.summary}")

@@ -18,6 +18,7 @@ from checkmaite_analytics_store._manifest import Manifest
 from checkmaite_analytics_store._order import EventOrder
 from checkmaite_analytics_store._types import KEY_COLUMNS, REFERENCES_COLUMNS, RUNS_COLUMNS
 from checkmaite_core.record import Scalar, ScalarType
+from checkmaite_core.reference import inputs_text
 
 __all__ = [
     "Currency",
@@ -84,6 +85,7 @@ def run_rows(tail: Sequence[TailEvent], currency: Currency) -> pa.Table:
                 "dataset_ids": json.dumps(reference.dataset_ids, ensure_ascii=False),
                 "model_ids": json.dumps(reference.model_ids, ensure_ascii=False),
                 "metric_ids": json.dumps(reference.metric_ids, ensure_ascii=False),
+                "inputs": inputs_text(reference),
                 "report_kind": report.kind if report else None,
                 "report_uri": report.uri if report and report.kind == "artifact" else None,
                 **run.provenance.model_dump(),

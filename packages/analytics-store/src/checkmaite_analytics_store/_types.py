@@ -47,6 +47,7 @@ RUNS_COLUMNS: dict[str, ScalarType] = {
     "dataset_ids": _S,
     "model_ids": _S,
     "metric_ids": _S,
+    "inputs": _S,
     "report_kind": _S,
     "report_uri": _S,
     "user_id": _S,

@@ -20,6 +20,7 @@ import inspect
 import json
 import logging
 import pathlib
+import pickle
 import re
 import sys
 import types
@@ -31,6 +32,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from checkmaite_core._contents import large_leaf, pickled, reduced
 from checkmaite_core.code.graph import Look, Reach
 from checkmaite_core.code.surroundings import Surroundings, surroundings_of, travels_by_value
 
@@ -50,7 +52,6 @@ _BY_TEXT = (
     complex,
     pathlib.PurePath,
     range,
-    re.Pattern,
     uuid.UUID,
     type(Ellipsis),
     type(NotImplemented),
@@ -60,8 +61,16 @@ _SILENT = frozenset({"builtins", "datetime", "pathlib", "collections"})
 _GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 
+_MOST_EXACT = 20_000
+"""How many parts of an input are described one by one; a larger one is digested as its pickle, which is quicker."""
+
+
 class NotStableError(Exception):
     """Something cannot be described in a way that is the same in every process."""
+
+
+class _TooLargeError(NotStableError):
+    """Something has too many parts to be described, or they lie too deep."""
 
 
 def canonical(document: Any) -> str:
@@ -92,6 +101,26 @@ class Describer:
             NotStableError: There is none.
         """
         return _Walk(self).value(value)
+
+    def content(self, value: Any) -> Any:
+        """A description of all that travels of an object: also of what is no part of its identity by its own account.
+
+        Equal for equal objects in every process, as a rule; different for different ones, always.
+
+        Raises:
+            NotStableError: There is none.
+        """
+        try:
+            return _Walk(self, exact=True).value(value)
+        except _TooLargeError:
+            pass
+        try:
+            digest = pickled(value, lambda code: _digest(self.value(code)), lambda each: large_leaf(each, ordered=True))
+        except NotStableError:
+            raise
+        except Exception as error:  # pickling runs the user's __reduce__: anything can be raised, all is reported
+            raise NotStableError(f"a {_name(type(value))} that cannot be pickled ({type(error).__name__})") from error
+        return ["pickle", digest]
 
     def class_of(self, kind: type) -> Any:
         """A description of a class, on its own."""
@@ -172,22 +201,25 @@ class _Walk:
         describer: What is known of classes and modules.
         inside: Whether code is being described: its classes are then met like everything else. Classes of mere
             values are described on their own, so that this has to be done only once.
+        exact: Whether all that travels of an object counts: the order of mappings, and fields of models that are
+            excluded from what they are compared by.
     """
 
-    def __init__(self, describer: Describer, *, inside: bool = False) -> None:
+    def __init__(self, describer: Describer, *, inside: bool = False, exact: bool = False) -> None:
         self._describer = describer
         self._inside = inside
+        self._exact = exact
         self._depth = self._count = 0
         self._met: dict[int, int] = {}
 
     def value(self, value: Any) -> Any:
-        if isinstance(value, _PLAIN) and not isinstance(value, enum.Enum):
+        if type(value) in _PLAIN:
             return value
         if id(value) in self._met:
             return ["met", self._met[id(value)]]
         self._count += 1
-        if self._count > _MOST or self._depth >= _DEEPEST:
-            raise NotStableError("too large")
+        if self._count > (_MOST_EXACT if self._exact else _MOST) or self._depth >= _DEEPEST:
+            raise _TooLargeError(f"a {_name(type(value))} that is part of something too large to be described")
         self._met[id(value)] = self._count
         self._depth += 1
         try:
@@ -199,17 +231,24 @@ class _Walk:
                 del self._met[id(value)]
 
     def _described(self, value: Any) -> Any:
-        if isinstance(value, bytes | bytearray):
-            return ["bytes", hashlib.sha256(value).hexdigest()]
+        if type(value) in (bytes, bytearray):
+            return [type(value).__name__, hashlib.sha256(value).hexdigest()]
         if isinstance(value, enum.Enum):
             return ["enum", self._class(type(value)), value.name]
-        if isinstance(value, _BY_TEXT):
-            return ["text", _name(type(value)), repr(value)]
+        if isinstance(value, _BY_TEXT) and type(value).__module__.partition(".")[0] in sys.stdlib_module_names:
+            return ["text", _name(type(value)), _text(value)]
+        if type(value) is re.Pattern:  # whose repr is cut short
+            return ["pattern", self.value(value.pattern), value.flags]
+        if type(value) is pickle.PickleBuffer:
+            return ["buffer", hashlib.sha256(value.raw()).hexdigest()]
+        leaf = large_leaf(value, ordered=self._exact)
+        if leaf is not None:
+            return leaf
         if type(value) in (list, tuple):
             return [type(value).__name__, [self.value(item) for item in value]]
-        if isinstance(value, set | frozenset):
-            return ["set", sorted((_Walk(self._describer).value(item) for item in value), key=canonical)]
-        if isinstance(value, dict | types.MappingProxyType):
+        if type(value) in (set, frozenset):
+            return [type(value).__name__, sorted(map(self._apart, value), key=canonical)]
+        if type(value) in (dict, OrderedDict, types.MappingProxyType):
             return self._mapping(value)
         if isinstance(value, type):
             return self._class_itself(value)
@@ -232,26 +271,54 @@ class _Walk:
         return self._object(value)
 
     def _mapping(self, value: Any) -> Any:
-        if type(value) not in (dict, OrderedDict, types.MappingProxyType):
-            raise NotStableError(f"a {_name(type(value))}")
-        pairs = [(canonical(_Walk(self._describer).value(key)), item) for key, item in value.items()]
-        return ["dict", [[key, self.value(item)] for key, item in sorted(pairs, key=lambda pair: pair[0])]]
+        ordered = self._exact or type(value) is OrderedDict
+        pairs = [(canonical(self._apart(key)), item) for key, item in value.items()]
+        kind = "ordered" if type(value) is OrderedDict else "dict"
+        return [kind, [[key, self.value(item)] for key, item in (pairs if ordered else sorted(pairs, key=_first))]]
+
+    def _apart(self, value: Any) -> Any:
+        """What is described on its own, for what it is met in has no order."""
+        walk = _Walk(self._describer, exact=self._exact)
+        walk._count, walk._depth = self._count, self._depth
+        described = walk.value(value)
+        self._count = walk._count
+        return described
 
     def _object(self, value: Any) -> Any:
         kind = type(value)
         if isinstance(value, BaseModel):
-            fields = {name: field for name, field in kind.model_fields.items() if not field.exclude}
-            state = {name: getattr(value, name) for name in fields} | (value.__pydantic_extra__ or {})
+            state = dict(vars(value))
+            if not self._exact:
+                excluded = {name for name, field in kind.model_fields.items() if field.exclude}
+                state = {name: state[name] for name in kind.model_fields if name not in excluded}
+            state |= value.__pydantic_extra__ or {}
             state |= value.__pydantic_private__ or {}
-        elif dataclasses.is_dataclass(value):
-            state = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        elif isinstance(value, tuple) and hasattr(kind, "_fields"):
-            state = dict(zip(kind._fields, value, strict=True))
         elif _is_plain(kind):
             state = vars(value)
         else:
-            raise NotStableError(f"a {_name(kind)}")
+            return self._reduced(value)
         return ["object", self._class(kind), [[name, self.value(state[name])] for name in sorted(state)]]
+
+    def _reduced(self, value: Any) -> Any:
+        """What pickle would make it anew from."""
+        kind = type(value)
+        if kind in (object, memoryview):  # the one is itself alone, the other a view of something
+            raise NotStableError(f"a {_name(kind)}")
+        try:
+            found = reduced(value)
+        except Exception as error:  # its class runs: anything can be raised, all is reported
+            raise NotStableError(f"a {_name(kind)}") from error
+        if isinstance(found, str):
+            module = str(getattr(value, "__module__", None) or kind.__module__)
+            return ["global", module, found, self._describer.code(module)]
+        parts: list[Any] = [*found, *[None] * (6 - len(found))]
+        make, arguments, state, items, pairs, setter = parts
+        listed = None if items is None else list(items)
+        paired = None if pairs is None else [list(pair) for pair in pairs]
+        if isinstance(value, set | frozenset):
+            arguments = [self.value(kind), sorted(map(self._apart, value), key=canonical)]
+            return ["made", self.value(make), arguments, self.value(state)]
+        return ["made", *map(self.value, (make, arguments, state, listed, paired, setter))]
 
     def _class(self, kind: type) -> Any:
         return self.value(kind) if self._inside else self._describer.class_of(kind)
@@ -286,6 +353,14 @@ class _Walk:
         names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
         data = (code.co_code, code.co_exceptiontable)
         return ["code", [*facts], *map(list, names), *(item.hex() for item in data), self.value(code.co_consts)]
+
+
+def _first(pair: tuple[str, Any]) -> str:
+    return pair[0]
+
+
+def _digest(document: Any) -> str:
+    return hashlib.sha256(canonical(document).encode()).hexdigest()
 
 
 def _name(kind: type) -> str:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pydantic import BaseModel, ValidationError
 
-from checkmaite_core._describing import Describer
 from checkmaite_core.committing import CommitPolicy
 from checkmaite_core.deployment import NodeEnvironment, SkewPolicy
 from checkmaite_core.errors import ConfigurationError, UnknownOptionError
 from checkmaite_core.group import JobGroup
+from checkmaite_core.input_identity import Identifier
 from checkmaite_core.job import Job, JobPage, JobStatus
 from checkmaite_core.plugins import JOB_BACKENDS, available_plugins, load_plugin
 from checkmaite_core.recovering import prepare_recovery
@@ -152,8 +152,8 @@ class JobBackend(ABC):
         """Submit many runs together (see :func:`checkmaite_core.submit_capabilities`)."""
         check_timeout(queue_timeout, "queue_timeout")
         self._refuse_if_closed()
-        describer = Describer()
-        submissions = [self._prepared(work, force, reuse, position, describer) for position, work in enumerate(works)]
+        identifier = Identifier()
+        submissions = [self._prepared(work, force, reuse, position, identifier) for position, work in enumerate(works)]
         if preflight and submissions:
             self._require_preflight(submissions)
         return JobGroup(self._submit_all(submissions, queue_timeout=queue_timeout) if submissions else [])
@@ -268,7 +268,7 @@ class JobBackend(ABC):
         force: bool,
         reuse: bool,
         position: int | None = None,
-        describer: Describer | None = None,
+        identifier: Identifier | None = None,
     ) -> Submission:
         return prepare_submission(
             work,
@@ -278,7 +278,7 @@ class JobBackend(ABC):
             reuse=reuse,
             position=position,
             version_skew=self.version_skew,
-            describer=describer,
+            identifier=identifier,
             commit=self.commit_policy,
         )
 

@@ -244,7 +244,14 @@ def _bundle(
         threshold = recovery.report_threshold
     with user_code(order.job_id, watch), monitored(watch):
         report = make_report(staged.run, threshold)
-        return bundle_run(staged.run, event_id=order.job_id, provenance=provenance, store_uri=store_uri, report=report)
+        return bundle_run(
+            staged.run,
+            event_id=order.job_id,
+            provenance=provenance,
+            store_uri=store_uri,
+            report=report,
+            inputs=staged.header.inputs,
+        )
 
 
 def _is_transient(error: BaseException) -> bool:

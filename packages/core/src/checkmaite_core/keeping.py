@@ -64,6 +64,7 @@ class Keeper:
             module=order.environment.module,
             report_threshold=order.report_threshold,
             provenance=order.provenance,
+            inputs=order.inputs,
             completed_at=utc_now(),
             took_s=took_s,
             payload=self._digest,

@@ -133,10 +133,15 @@ def _show(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
 
 
-def tabulate(records: Iterable[Any], run_uid: str) -> tuple[TableRows, ...]:
+def tabulate(records: Iterable[Any], run_uid: str, *, stored_as: str | None = None) -> tuple[TableRows, ...]:
     """Group records by table, checked and turned into plain rows.
 
     Records may be of any pydantic class with ``table_name`` and ``run_uid``; nothing is taken on trust.
+
+    Args:
+        records: Of one run.
+        run_uid: What each must name.
+        stored_as: What stands in its place in the rows; by default the same.
 
     Raises:
         RunContractError: A record is not such an object, names another run, or its table cannot be used.
@@ -166,9 +171,10 @@ def tabulate(records: Iterable[Any], run_uid: str) -> tuple[TableRows, ...]:
                 hint="Make the records of a run with run_uid=self.run_uid.",
             )
         missing = by_class[kind, table].missing
-        tables[table][1].append(
-            {name: _cell(getattr(record, name), columns[name], table, name, missing) for name in columns}
-        )
+        row = {name: _cell(getattr(record, name), columns[name], table, name, missing) for name in columns}
+        if stored_as is not None:
+            row["run_uid"] = stored_as
+        tables[table][1].append(row)
     return tuple(TableRows(table, columns, rows) for table, (columns, rows) in sorted(tables.items()))
 
 

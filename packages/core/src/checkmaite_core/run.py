@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 
 from checkmaite_core.errors import RunContractError
+from checkmaite_core.input_identity import InputIdentity, covering_uid
 from checkmaite_core.naming import check_event_id, check_run_uid, compute_run_uid
 from checkmaite_core.provenance import Provenance, utc_now
 from checkmaite_core.record import Record, tabulate
@@ -169,9 +170,24 @@ def _ordered(value: Any) -> Any:
 
 
 def bundle_run(
-    run: Any, *, event_id: str, provenance: Provenance, store_uri: str, report: Report | None = None
+    run: Any,
+    *,
+    event_id: str,
+    provenance: Provenance,
+    store_uri: str,
+    report: Report | None = None,
+    inputs: Sequence[InputIdentity] = (),
 ) -> RunBundle:
     """Check a run of any class and turn it into what is committed.
+
+    Args:
+        run: The run.
+        event_id: Key of the commit.
+        provenance: Where the run comes from.
+        store_uri: The store that it is made for.
+        report: The run's report.
+        inputs: What the inputs of its job were. They become part of the ``run_uid`` of every row: two models of one
+            id are two, whatever the run itself says.
 
     Raises:
         RunContractError: The run lacks something, or its identity or a table's name cannot be used.
@@ -185,16 +201,18 @@ def bundle_run(
             hint="Give the run the id of the capability that made it.",
         )
     extract = _attribute(run, "extract")
-    tables = tabulate(extract(), run_uid)
+    stored_uid = covering_uid(run_uid, inputs)
+    tables = tabulate(extract(), run_uid, stored_as=stored_uid)
     reference = CapabilityRunRef(
         event_id=check_event_id(event_id),
-        run_uid=run_uid,
+        run_uid=stored_uid,
         capability_id=capability_id,
         store_uri=store_uri,
         tables={rows.table: len(rows.rows) for rows in tables},
         dataset_ids=_metadata_ids(run, "dataset_metadata"),
         model_ids=_metadata_ids(run, "model_metadata"),
         metric_ids=_metadata_ids(run, "metric_metadata"),
+        inputs=tuple(inputs),
         report=report,
         created_at=utc_now(),
     )

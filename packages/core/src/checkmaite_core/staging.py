@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from checkmaite_core.errors import CorruptObjectError, StoreFormatError
 from checkmaite_core.evolving import Evolving
+from checkmaite_core.input_identity import InputIdentity
 from checkmaite_core.provenance import Provenance, UtcTime
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Header(Evolving):
         module: The module of the capability.
         report_threshold: What its report was to be made with.
         provenance: Where the run comes from.
+        inputs: What the inputs were.
         completed_at: When the capability had returned (UTC).
         took_s: Seconds that it had taken.
         payload: SHA-256 of the payload that it was computed from: another start of the same job has the same.
@@ -70,6 +72,7 @@ class Header(Evolving):
     payload: str
     run_class: str = ""
     classes: tuple[tuple[str, int], ...] = ()
+    inputs: tuple[InputIdentity, ...] = ()
     size: int = 0
     sha256: str = ""
 

@@ -19,6 +19,7 @@ from checkmaite_core.deployment.reached import pack
 from checkmaite_core.early_checks import check_config
 from checkmaite_core.errors import InvalidCapabilityError, PayloadError, SubmissionError
 from checkmaite_core.evolving import Evolving
+from checkmaite_core.input_identity import Identifier, InputIdentity
 from checkmaite_core.inputs import InputRef, Inputs, label
 from checkmaite_core.naming import new_job_id
 from checkmaite_core.provenance import Provenance, resolve_provenance, utc_now
@@ -46,6 +47,7 @@ class WorkOrder(Evolving):
         version_skew: What the worker does where the two do not fit. No part of what is equal work.
         commit: How long its commit waits, and which outputs are staged. No part of what is equal work either.
         recovers: The job whose staged outputs it commits, instead of running anything.
+        inputs: What the inputs are: models, datasets, metrics, each in order.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -59,6 +61,7 @@ class WorkOrder(Evolving):
     version_skew: SkewPolicy = "error"
     commit: CommitPolicy = CommitPolicy()
     recovers: str | None = None
+    inputs: tuple[InputIdentity, ...] = ()
 
     @model_validator(mode="wrap")
     @classmethod
@@ -100,7 +103,7 @@ class Submission:
         force: Whether equal work, running or completed, is to be ignored.
         position: Its place among works that were submitted together; None if it was submitted alone.
         reuse: Whether a job of equal work that has completed may be given again.
-        describer: What has looked at the code: the run key is to be made from the same look.
+        describer: What has been found out about code, of all works that were submitted together.
         recovery: What is sent instead of the payload, if staged outputs are to be committed and nothing is run.
     """
 
@@ -112,7 +115,7 @@ class Submission:
     force: bool = False
     position: int | None = None
     reuse: bool = True
-    describer: Describer | None = field(default=None, repr=False, compare=False)
+    describer: Describer = field(default_factory=Describer, repr=False, compare=False)
     recovery: Recovery | None = None
 
     @property
@@ -162,7 +165,7 @@ def prepare_submission(
     reuse: bool = True,
     position: int | None = None,
     version_skew: SkewPolicy = "error",
-    describer: Describer | None = None,
+    identifier: Identifier | None = None,
     commit: CommitPolicy | None = None,
 ) -> Submission:
     """Check work before anything is started.
@@ -175,7 +178,7 @@ def prepare_submission(
         reuse: Whether equal work that has completed may be given again.
         position: Its place among works that are submitted together; errors name it.
         version_skew: What the worker does where its environment does not fit this one.
-        describer: Looks at the code; one for all works that are submitted together.
+        identifier: Identifies the inputs of all works that are submitted together.
         commit: How long its commit waits, and which outputs are staged.
 
     Raises:
@@ -196,9 +199,11 @@ def prepare_submission(
         demand = demand.over(Resources.parse(getattr(config, "resources", None), "the config"))
         demand = demand.over(Resources.parse(getattr(capability, "resources", None), "the capability"))
         demand = demand.over(DEFAULT_RESOURCES)
+        identifier = identifier or Identifier()
+        identities = identifier.identify(inputs)
     job_id, now = new_job_id(), utc_now()
     provenance = resolve_provenance().model_copy(update={"job_id": job_id, "backend": backend, "submitted_at": now})
-    describer = describer or Describer()
+    describer = identifier.describer
     modules = _modules(inputs, config)
     reach = describer.reach([capability, config, *inputs.models, *inputs.datasets, *inputs.metrics], _loaders(inputs))
     order = WorkOrder(
@@ -210,6 +215,7 @@ def prepare_submission(
         environment=describe_environment(type(capability).__module__, values=modules, reach=pack(reach)),
         version_skew=version_skew,
         commit=commit or CommitPolicy(),
+        inputs=identities,
     )
     payload = Payload(capability, inputs, config)
     return Submission(order, payload, name, demand, now, bool(force), position, bool(reuse), describer)

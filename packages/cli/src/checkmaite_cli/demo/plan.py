@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 
 from checkmaite_capabilities import (
     DatasetQuality,
@@ -79,7 +80,7 @@ def submit_plan(plan: Plan, backend: JobBackend, *, force: bool = False) -> Iter
         for model in plan.models:
             yield submit_capability(
                 ModelEvaluation(),
-                models=[ModelRef(id=model, uri=f"sklearn:{model}", loader=f"{__package__}.models:load_classifier")],
+                models=[_model(model)],
                 datasets=[_dataset(images)],
                 config=ModelEvaluationConfig(batch_size=256),
                 name=f"{model} on {images}",
@@ -89,4 +90,15 @@ def submit_plan(plan: Plan, backend: JobBackend, *, force: bool = False) -> Iter
 
 
 def _dataset(name: str) -> DatasetRef:
-    return DatasetRef(id=name, uri=f"sklearn:{name}", loader=f"{__package__}.data:load_digits_dataset")
+    loader = f"{__package__}.data:load_digits_dataset"
+    return DatasetRef(id=name, uri=f"sklearn:{name}", loader=loader, fingerprint=_fingerprint())
+
+
+def _model(name: str) -> ModelRef:
+    loader = f"{__package__}.models:load_classifier"
+    return ModelRef(id=name, uri=f"sklearn:{name}", loader=loader, fingerprint=_fingerprint())
+
+
+def _fingerprint() -> str:
+    """What tells whether scans and classifiers are what they were: both come with scikit-learn."""
+    return f"scikit-learn {metadata.version('scikit-learn')}"

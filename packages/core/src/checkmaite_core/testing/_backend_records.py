@@ -13,6 +13,7 @@ from checkmaite_core.api import get_job, list_jobs, submit_capability
 from checkmaite_core.backend import JobBackend
 from checkmaite_core.errors import ConfigurationError, JobNotFoundError
 from checkmaite_core.failure import FailureKind
+from checkmaite_core.input_identity import covering_uid
 from checkmaite_core.job import Job, JobPage, JobStatus
 from checkmaite_core.provenance import configure_provenance
 from checkmaite_core.report import ArtifactReport, InlineTextReport
@@ -108,7 +109,9 @@ class RecordTests(BackendTests, standard=True):
     ) -> None:
         job = backend.submit(ForeignCapability(), datasets=[Data(label)], config=config)
         reference = job.result(DEADLINE)
-        assert reference.run_uid == f"foreign-{label}"
+        (identity,) = reference.inputs
+        assert (identity.kind, identity.id) == ("dataset", label)
+        assert reference.run_uid == covering_uid(f"foreign-{label}", reference.inputs) != f"foreign-{label}"
         assert reference.capability_id == "foreign.capability"
         (row,) = [row for row in rows_of(backend.store, FOREIGN_TABLE) if row["dataset_id"] == label]
         assert (row["run_uid"], row["score"]) == (reference.run_uid, 0.5)

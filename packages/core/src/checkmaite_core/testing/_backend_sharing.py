@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from checkmaite_core.backend import JobBackend
+from checkmaite_core.errors import SubmissionError
+from checkmaite_core.inputs import DatasetRef
 from checkmaite_core.job import JobOrigin, JobStatus
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_core.testing._backend_base import BackendTests, Parked
+from checkmaite_core.testing._foreign import ForeignCapability
+from checkmaite_core.testing._reading import rows_of
 from checkmaite_core.testing._waiting import DEADLINE
-from checkmaite_core.testing._workloads import Data, Raise, RaiseConfig
+from checkmaite_core.testing._workloads import Data, Raise, RaiseConfig, Write, WriteConfig, load_data, load_label
 
 __all__ = ["SharingTests"]
 
@@ -131,6 +138,85 @@ class SharingTests(BackendTests, standard=True):
         assert len({job.job_id for job in jobs}) == len(jobs)
         assert {job.origin for job in jobs} == {JobOrigin.STARTED}
         assert all(job.origin_reason.startswith("started: ") for job in jobs)
+        for job in jobs:
+            job.result(DEADLINE)
+
+    def test_a_model_that_was_trained_again_under_its_id_is_other_work_and_another_row(
+        self, backend: JobBackend, label: str
+    ) -> None:
+        model = Data(label, 1.0)
+        first = backend.submit(Write(), datasets=[model], config=WriteConfig())
+        before = first.result(DEADLINE)
+        model.value = 2.0  # in place: the same object, the same id
+        second = backend.submit(Write(), datasets=[model], config=WriteConfig())
+        after = second.result(DEADLINE)
+        assert (second.origin, second.job_id != first.job_id) == (JobOrigin.STARTED, True)
+        assert before.run_uid != after.run_uid
+        assert [each.id for each in (*before.inputs, *after.inputs)] == [label, label]
+        rows = {row["run_uid"]: row for row in self.rows(backend, label)}
+        assert set(rows) == {before.run_uid, after.run_uid}
+        shown = {
+            row["run_uid"]: [each["digest"] for each in json.loads(str(row["inputs"]))]
+            for row in rows_of(backend.store, "runs")
+            if row["run_uid"] in rows
+        }
+        assert shown == {each.run_uid: [given.digest for given in each.inputs] for each in (before, after)}
+
+        back = backend.submit(Write(), datasets=[Data(label, 1.0)], config=WriteConfig())
+        assert back.result(DEADLINE).run_uid == before.run_uid
+        assert (back.job_id == first.job_id) is self.promises.has_dedupe
+
+    def test_two_inputs_of_one_id_in_a_group_are_two_jobs_and_two_rows(self, backend: JobBackend, label: str) -> None:
+        works = [{**self.work(label), "datasets": [Data(label, value)]} for value in (1.0, 2.0, 1.0)]
+        jobs = backend.submit_all(works)
+        references = jobs.results(DEADLINE)
+        assert jobs[0].origin is jobs[1].origin is JobOrigin.STARTED
+        assert jobs[2].origin is (JobOrigin.ADOPTED if self.promises.has_dedupe else JobOrigin.STARTED)
+        assert references[0].run_uid == references[2].run_uid != references[1].run_uid
+        assert len({row["run_uid"] for row in self.rows(backend, label)}) == 2
+
+    def test_two_inputs_of_one_id_in_one_work_are_refused_by_name(self, backend: JobBackend, label: str) -> None:
+        work = {"capability": ForeignCapability(), "datasets": [Data(label, 1.0), Data(label, 2.0)]}
+        with pytest.raises(
+            SubmissionError, match=f"two different datasets of this work have the id '{label}'"
+        ) as caught:
+            backend.submit_all([work])
+        assert "works[0]" in caught.value.message
+        assert "own id" in str(caught.value.hint)
+
+    def test_a_fingerprint_says_all_of_the_data(self, backend: JobBackend, label: str) -> None:
+        def data(value: float, fingerprint: str) -> Data:
+            made = Data(label, value)
+            made.fingerprint = fingerprint  # type: ignore[attr-defined]
+            return made
+
+        given = [data(1.0, "epoch-1"), data(2.0, "epoch-1"), data(1.0, "epoch-2")]
+        first, same, other = [backend.submit(Write(), datasets=[each], config=WriteConfig()) for each in given]
+        uids = [job.result(DEADLINE).run_uid for job in (first, same, other)]
+        assert uids[0] == uids[1] != uids[2]
+        assert (same.job_id == first.job_id) is self.promises.has_dedupe
+        assert other.job_id not in (first.job_id, same.job_id)
+
+    def test_what_is_behind_a_reference_counts_where_that_can_be_told(
+        self, backend: JobBackend, tmp_path: Path, label: str
+    ) -> None:
+        source = tmp_path / "data.txt"
+        source.write_text(f"{label} 1.0")
+        there = DatasetRef(id=label, uri=str(source), loader=load_data)
+        nowhere = DatasetRef(id=label, uri=f"memory:{label}", loader=load_label)
+        first = backend.submit(Write(), datasets=[there], config=WriteConfig())
+        first.result(DEADLINE)
+        same = backend.submit(Write(), datasets=[there], config=WriteConfig())
+        same.result(DEADLINE)
+        assert (same.job_id == first.job_id) is self.promises.has_dedupe
+        source.write_text(f"{label} 2.0")
+        changed = backend.submit(Write(), datasets=[there], config=WriteConfig())
+        assert changed.job_id != first.job_id
+        assert changed.result(DEADLINE).run_uid != first.result(0).run_uid
+        jobs = [backend.submit(Write(), datasets=[nowhere], config=WriteConfig()) for _ in range(2)]
+        assert len({job.job_id for job in jobs}) == 2
+        if self.promises.has_dedupe:
+            assert "cannot be told whether dataset" in jobs[1].origin_reason
         for job in jobs:
             job.result(DEADLINE)
 

@@ -13,7 +13,7 @@ from checkmaite_core.errors import EventAbandonedError, ObjectNotFoundError, Que
 from checkmaite_core.naming import check_event_id, check_probe_token
 from checkmaite_core.provenance import Provenance, resolve_provenance
 from checkmaite_core.record import Scalar, ScalarType
-from checkmaite_core.reference import CapabilityRunRef
+from checkmaite_core.reference import CapabilityRunRef, inputs_text
 from checkmaite_core.report import ArtifactReport, InlineTextReport
 from checkmaite_core.run import bundle_run, make_report
 from checkmaite_core.store import CommitReceipt, RunBundle, upload_large_report
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MEMORY_STORE", "MemoryResultStore", "MemoryStorePlugin"]
 
 _RUN_COLUMNS = {
-    **dict.fromkeys(("event_id", "run_uid", "capability_id", "config"), ScalarType.STRING),
+    **dict.fromkeys(("event_id", "run_uid", "capability_id", "config", "inputs"), ScalarType.STRING),
     **{name: ScalarType.TIMESTAMP if name.endswith("_at") else ScalarType.STRING for name in Provenance.model_fields},
 }
 
@@ -240,6 +240,7 @@ def _run_row(bundle: RunBundle) -> dict[str, Scalar]:
         "run_uid": reference.run_uid,
         "capability_id": reference.capability_id,
         "config": bundle.config,
+        "inputs": inputs_text(reference),
         **bundle.provenance.model_dump(),
     }
 
