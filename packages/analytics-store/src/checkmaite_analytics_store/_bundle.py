@@ -13,18 +13,20 @@ untrusted: every length and checksum is checked before anything is made of them.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from checkmaite_analytics_store._columns import StoredTable, encode_table
 from checkmaite_analytics_store._order import Stamp, StampSource
-from checkmaite_analytics_store._sealed import corrupt
+from checkmaite_analytics_store._sealed import corrupt, invalid, newer, unknown_version
 from checkmaite_core.errors import RunContractError
+from checkmaite_core.evolving import Evolving
 from checkmaite_core.naming import check_event_id, check_run_uid, check_table_name
 from checkmaite_core.provenance import Provenance
 from checkmaite_core.record import ScalarType
@@ -33,15 +35,13 @@ from checkmaite_core.store import RunBundle
 
 __all__ = ["Abandoned", "StoredRun", "decode", "encode_bundle", "encode_marker"]
 
-_PREAMBLE = re.compile(rb"checkmaite-run 1 ([1-9][0-9]{0,9}) ([0-9a-f]{64})\n")
+_VERSION = 1
+_PREAMBLE = re.compile(rb"checkmaite-run %d ([1-9][0-9]{0,9}) ([0-9a-f]{64})\n" % _VERSION)
+_ANY_PREAMBLE = re.compile(rb"checkmaite-run ([0-9]{1,9})[ \n]")
 _MAX_PREAMBLE = 128
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-
-class _TableHeader(_Strict):
+class _TableHeader(Evolving):
     name: str
     columns: tuple[tuple[str, ScalarType], ...]
     rows: Annotated[int, Field(ge=0)]
@@ -50,7 +50,7 @@ class _TableHeader(_Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _RunHeader(_Strict):
+class _RunHeader(Evolving):
     kind: Literal["run"] = "run"
     event_id: str
     writer: str
@@ -61,14 +61,24 @@ class _RunHeader(_Strict):
     tables: tuple[_TableHeader, ...]
 
 
-class _MarkerHeader(_Strict):
+class _MarkerHeader(Evolving):
     kind: Literal["abandoned"] = "abandoned"
     event_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A decoded bundle."""
+    """A decoded bundle.
+
+    Attributes:
+        event_id: The event.
+        stamp: Its place among the commits of its process.
+        reference: What its job has returned.
+        provenance: Where it comes from.
+        config: Its configuration, as JSON text.
+        tables: Its rows.
+        unknown: What its header says beyond that, written by a newer version: by ``header`` and ``provenance``.
+    """
 
     event_id: str
     stamp: Stamp
@@ -76,6 +86,7 @@ class StoredRun:
     provenance: Provenance
     config: str
     tables: tuple[StoredTable, ...]
+    unknown: Mapping[str, JsonValue] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +105,17 @@ def encode_bundle(bundle: RunBundle, stamp: Stamp | None = None) -> bytes:
 
     Raises:
         SchemaError: A value does not fit its column.
-        RunContractError: The reference is another event's, or a text cannot be encoded.
+        RunContractError: It has a name that cannot be read back, or the reference of another event.
     """
+    check_event_id(bundle.event_id)
+    check_run_uid(bundle.reference.run_uid)
+    for rows in bundle.tables:
+        check_table_name(rows.table)
+    if len({rows.table for rows in bundle.tables}) != len(bundle.tables):
+        raise RunContractError(
+            f"the bundle of event {bundle.event_id!r} holds a table twice.",
+            hint="Put all records of one table together; tabulate() does.",
+        )
     if bundle.event_id != bundle.reference.event_id:
         raise RunContractError(
             f"the bundle of event {bundle.event_id!r} has the reference of event {bundle.reference.event_id!r}.",
@@ -104,6 +124,11 @@ def encode_bundle(bundle: RunBundle, stamp: Stamp | None = None) -> bytes:
     headers, blobs = [], []
     for rows in bundle.tables:
         columns = {name: kind for name, kind in rows.columns.items() if name != "run_uid"}
+        if "event_id" in columns:
+            raise RunContractError(
+                f"table {rows.table!r} has a column 'event_id', which the store adds itself.",
+                hint="Give the record's field another name.",
+            )
         schema, batch = encode_table(rows.table, columns, rows.rows)
         blob = schema + batch
         headers.append(
@@ -131,19 +156,37 @@ def encode_bundle(bundle: RunBundle, stamp: Stamp | None = None) -> bytes:
 
 
 def encode_marker(event_id: str) -> bytes:
-    """The bytes of the marker of an abandoned event."""
-    return _assemble(_MarkerHeader(event_id=event_id), ())
+    """The bytes of the marker of an abandoned event.
+
+    Raises:
+        RunContractError: It cannot be an event's id.
+    """
+    return _assemble(_MarkerHeader(event_id=check_event_id(event_id)), ())
 
 
-def _assemble(header: BaseModel, blobs: Sequence[bytes]) -> bytes:
+def _assemble(header: _RunHeader | _MarkerHeader, blobs: Sequence[bytes]) -> bytes:
     try:
         text = header.model_dump_json().encode() + b"\n"
+        again = type(header).model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RunContractError(
+            f"the bundle of event {header.event_id!r} could not be read back: {'.'.join(map(str, first['loc']))}: "
+            f"{first['msg']}.",
+            hint="Build the reference and the provenance through their classes, which check values.",
+        ) from error
     except PydanticSerializationError as error:
         raise RunContractError(
             f"the run's ids, config, report or provenance hold text that UTF-8 cannot encode: {error}.",
             hint="Clean the text with value.encode('utf-8', 'replace').decode().",
         ) from error
-    preamble = f"checkmaite-run 1 {len(text)} {hashlib.sha256(text).hexdigest()}\n".encode()
+    if again != header:
+        names = [name for name in type(header).model_fields if getattr(again, name) != getattr(header, name)]
+        raise RunContractError(
+            f"the bundle of event {header.event_id!r} would be read back as another one: {', '.join(names)} differ.",
+            hint="Build the reference and the provenance through their classes, with JSON values only.",
+        )
+    preamble = f"checkmaite-run {_VERSION} {len(text)} {hashlib.sha256(text).hexdigest()}\n".encode()
     return b"".join((preamble, text, *blobs))
 
 
@@ -152,16 +195,21 @@ def decode(data: bytes, event_id: str, uri: str) -> StoredRun | Abandoned:
 
     Raises:
         CorruptObjectError: The bytes are not exactly what was written there.
+        StoreFormatError: A newer version wrote them.
     """
     preamble = _PREAMBLE.match(data[:_MAX_PREAMBLE])
     if preamble is None:
+        other = _ANY_PREAMBLE.match(data[:_MAX_PREAMBLE])
+        if other is not None and int(other[1]) != _VERSION:
+            raise unknown_version(uri, int(other[1]), _VERSION)
         raise corrupt(uri, "it is empty" if not data else "it does not begin as a bundle does")
     start = preamble.end()
     end = start + int(preamble[1])
     text = data[start:end]
     if hashlib.sha256(text).hexdigest().encode() != preamble[2]:
         raise corrupt(uri, "the header's checksum does not fit" if len(data) >= end else "it is cut short")
-    if text.startswith(b'{"kind":"abandoned"'):
+    kind = _kind(text, uri)
+    if kind == "abandoned":
         marker = _parse(_MarkerHeader, text, uri)
         _check_identity(marker.event_id, event_id, uri)
         if len(data) != end:
@@ -184,7 +232,29 @@ def decode(data: bytes, event_id: str, uri: str) -> StoredRun | Abandoned:
     if len({table.name for table in tables}) != len(tables):
         raise corrupt(uri, "it holds a table twice")
     stamp = Stamp(header.writer, header.sequence)
-    return StoredRun(event_id, stamp, header.reference, header.provenance, header.config, tuple(tables))
+    unknown = {"header": header.model_extra or {}, "provenance": header.provenance.model_extra or {}}
+    return StoredRun(
+        event_id,
+        stamp,
+        header.reference,
+        header.provenance,
+        header.config,
+        tuple(tables),
+        {name: values for name, values in unknown.items() if values},
+    )
+
+
+def _kind(text: bytes, uri: str) -> str:
+    for kind in ("run", "abandoned"):
+        if text.startswith(b'{"kind":"%s"' % kind.encode()):
+            return kind
+    try:
+        kind = str(json.loads(text)["kind"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise corrupt(uri, f"its header cannot be used ({type(error).__name__}: {error})") from error
+    if kind not in ("run", "abandoned"):
+        raise newer(uri, f"an event of the kind {kind!r}")
+    return kind
 
 
 HeaderT = TypeVar("HeaderT", bound=BaseModel)
@@ -194,9 +264,7 @@ def _parse(kind: type[HeaderT], text: bytes, uri: str) -> HeaderT:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise corrupt(uri, f"its header cannot be used ({place}: {first['msg']})") from error
+        raise invalid(uri, error, "its header cannot be used") from error
 
 
 def _check_identity(found: str, event_id: str, uri: str) -> None:

@@ -210,7 +210,9 @@ class Folder:
             tables[table] = rewriter.rewrite(table, tables.get(table, ()), rows.get(table))
         states = {event.event_id: _state(event) for event in events}
         segments = self._segments.add(before.segments if before else (), states, fold)
-        return Manifest(number=number, writer=writer, tables=tables, segments=segments, quarantined=quarantined)
+        after = {"number": number, "writer": writer, "tables": tables, "segments": segments, "quarantined": quarantined}
+        # A copy, so that what a newer version has added to the one before stays.
+        return before.model_copy(update=after) if before else Manifest(**after)
 
     def _sound_files(
         self, manifest: Manifest | None, *, thorough: bool
@@ -244,7 +246,7 @@ class Folder:
         gone = False
         for info, found in zip(batch, self._inbox.load_what_can_be(batch), strict=True):
             if isinstance(found, CorruptObjectError):
-                unreadable.append(QuarantineEntry(key=info.key, reason=why(found)))
+                unreadable.append(_set_aside(known.get(info.key), info.key, why(found)))
             elif found is None:
                 gone = True  # another fold was faster, and the number of our manifest is taken
             else:
@@ -258,8 +260,14 @@ class Folder:
                 payload_tables([event], self._inbox.uri_of)
                 sound.append(event)
             except CorruptObjectError as error:
-                unreadable.append(QuarantineEntry(key=inbox_key(event.event_id), reason=why(error)))
+                key = inbox_key(event.event_id)
+                unreadable.append(_set_aside(known.get(key), key, why(error)))
         return _Batch(sound, payload_tables(sound, self._inbox.uri_of), unreadable, bool(rest), gone)
+
+
+def _set_aside(before: QuarantineEntry | None, key: str, reason: str) -> QuarantineEntry:
+    """The entry of an object that cannot be read, with what a newer version has added to its entry before."""
+    return before.model_copy(update={"reason": reason}) if before else QuarantineEntry(key=key, reason=reason)
 
 
 def _state(event: TailEvent) -> EventState:

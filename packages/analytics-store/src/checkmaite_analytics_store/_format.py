@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from checkmaite_analytics_store._layout import FORMAT_KEY, FORMAT_VERSION, LEDGERS, PROBES
-from checkmaite_analytics_store._sealed import seal, unseal
+from checkmaite_analytics_store._sealed import check_format, seal, unseal
 from checkmaite_core.errors import CorruptObjectError, ObjectExistsError, ObjectNotFoundError, StoreFormatError
 from checkmaite_storage import ObjectStore
 
@@ -74,11 +74,5 @@ class StoreFormat:
             data = self._objects.get(FORMAT_KEY)
         except ObjectNotFoundError:
             return False
-        version = unseal("store", data, uri).get("format")
-        if version != FORMAT_VERSION:
-            raise StoreFormatError(
-                f"{uri} says format {version!r}; this version of checkmaite-analytics-store has format "
-                f"{FORMAT_VERSION}.",
-                hint="Upgrade: pip install --upgrade checkmaite-analytics-store",
-            )
+        check_format(unseal("store", data, uri), uri, FORMAT_VERSION)
         return True

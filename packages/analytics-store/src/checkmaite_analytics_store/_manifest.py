@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from checkmaite_analytics_store._index import EventIndex, SegmentEntry, SegmentReader
 from checkmaite_analytics_store._layout import (
@@ -21,12 +21,13 @@ from checkmaite_analytics_store._layout import (
     manifest_key,
     manifest_number,
 )
-from checkmaite_analytics_store._sealed import corrupt, seal, unseal
+from checkmaite_analytics_store._sealed import check_format, corrupt, invalid, kind_of, seal, unseal
 from checkmaite_core.errors import CorruptObjectError, ObjectNotFoundError, StorageError, StoreFormatError
+from checkmaite_core.evolving import Evolving
 from checkmaite_core.record import ScalarType
 from checkmaite_storage import ObjectInfo, ObjectStore, check_key
 
-__all__ = ["FileEntry", "Manifest", "ManifestReader", "QuarantineEntry", "encode_stub", "is_stub"]
+__all__ = ["FileEntry", "Manifest", "ManifestReader", "QuarantineEntry", "encode_stub", "is_stub", "is_stub_document"]
 
 AnswerT = TypeVar("AnswerT")
 
@@ -46,11 +47,7 @@ def _file_key(key: str) -> str:
 _Key = Annotated[str, AfterValidator(_file_key)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileEntry(_Body):
+class FileEntry(Evolving):
     """One Parquet file of folded rows.
 
     Attributes:
@@ -68,7 +65,7 @@ class FileEntry(_Body):
     columns: tuple[tuple[str, ScalarType], ...]
 
 
-class QuarantineEntry(_Body):
+class QuarantineEntry(Evolving):
     """An object that cannot be read, left where it lies and left out of answers.
 
     Attributes:
@@ -94,8 +91,8 @@ class QuarantineEntry(_Body):
         return self
 
 
-class Manifest(_Body):
-    """The folded part of the store at one moment.
+class Manifest(Evolving):
+    """The folded part of the store at one moment. What a newer version has added is kept, and passed on to the next.
 
     Attributes:
         number: Its place in the sequence of manifests; never used twice.
@@ -112,8 +109,19 @@ class Manifest(_Body):
     quarantined: tuple[QuarantineEntry, ...] = ()
 
     def encode(self) -> bytes:
-        """The manifest's bytes."""
-        return seal("manifest", {"format": FORMAT_VERSION, **self.model_dump(mode="json")})
+        """The manifest's bytes.
+
+        Raises:
+            StoreFormatError: It is none that could be read again.
+        """
+        data = seal("manifest", {"format": FORMAT_VERSION, **self.model_dump(mode="json")})
+        # Copies with changes are not validated, and what cannot be read again must never become the newest manifest.
+        if Manifest.decode(data, self.number, "the manifest to be published") != self:
+            raise StoreFormatError(
+                f"manifest {self.number} could not be read back as it is, so it was not published.",
+                hint="Nothing is lost or changed. This is a defect of checkmaite-analytics-store: please report it.",
+            )
+        return data
 
     @classmethod
     def decode(cls, data: bytes, number: int, uri: str) -> Manifest:
@@ -123,20 +131,15 @@ class Manifest(_Body):
             CorruptObjectError: The bytes are not what was written at this number.
             StoreFormatError: A newer version wrote it.
         """
-        if data == encode_stub(number):
+        if is_stub_document(data, uri):
             raise corrupt(uri, "it has been reduced to a stub, as manifests are that were superseded long ago")
         body = unseal("manifest", data, uri)
-        version = body.pop("format", None)
-        if version != FORMAT_VERSION:
-            raise StoreFormatError(
-                f"{uri} has format {version!r}; this version reads format {FORMAT_VERSION}.",
-                hint="Upgrade: pip install --upgrade checkmaite-analytics-store",
-            )
+        check_format(body, uri, FORMAT_VERSION)
+        del body["format"]
         try:
             manifest = cls.model_validate(body)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise corrupt(uri, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise invalid(uri, error) from error
         if manifest.number != number:
             raise corrupt(uri, f"it is manifest {manifest.number}")
         return manifest
@@ -146,10 +149,11 @@ class Manifest(_Body):
         return self.tables.get(table, ())
 
     def names(self) -> frozenset[str]:
-        """Keys of all objects that it speaks of."""
-        files = (entry.key for entries in self.tables.values() for entry in entries)
-        segments = (entry.key for entry in self.segments)
-        return frozenset((*files, *segments, *(entry.key for entry in self.quarantined)))
+        """Keys of all objects that it speaks of, also where only a newer version knows what it says of them."""
+        entries: list[Evolving] = [entry for files in self.tables.values() for entry in files]
+        entries += [*self.segments, *self.quarantined, *(entry.file for entry in self.quarantined if entry.file)]
+        known = {entry.key for entry in entries if isinstance(entry, FileEntry | SegmentEntry | QuarantineEntry)}
+        return frozenset(known.union(*(_texts(entry.model_extra) for entry in (self, *entries) if entry.model_extra)))
 
     @property
     def runs(self) -> tuple[FileEntry, ...]:
@@ -157,9 +161,26 @@ class Manifest(_Body):
         return self.files(RUNS)
 
 
+def _texts(value: object) -> set[str]:
+    if isinstance(value, str):
+        return {value}
+    if isinstance(value, dict):
+        return {str(name) for name in value}.union(*map(_texts, value.values()))
+    return set().union(*map(_texts, value)) if isinstance(value, list | tuple) else set()
+
+
 def encode_stub(number: int) -> bytes:
     """What keeps a number taken when its manifest is not needed any more."""
     return seal("stub", {"format": FORMAT_VERSION, "number": number})
+
+
+def is_stub_document(data: bytes, uri: str) -> bool:
+    """Whether an object of ``manifests/`` is a stub, of whatever minor version.
+
+    Raises:
+        CorruptObjectError: It is not whole.
+    """
+    return kind_of(data, uri) == "stub"
 
 
 def is_stub(info: ObjectInfo) -> bool:

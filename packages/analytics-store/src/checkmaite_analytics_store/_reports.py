@@ -7,7 +7,7 @@ import re
 
 from checkmaite_analytics_store._layout import REPORTS
 from checkmaite_analytics_store._sealed import corrupt
-from checkmaite_core.errors import ObjectExistsError, StoreError
+from checkmaite_core.errors import ObjectExistsError, RunContractError, StoreError
 from checkmaite_core.naming import check_event_id
 from checkmaite_core.report import ArtifactReport, InlineTextReport, Report
 from checkmaite_storage import ObjectStore
@@ -24,8 +24,18 @@ def event_of_report(key: str) -> str | None:
 
 
 def put_report(objects: ObjectStore, event_id: str, report: InlineTextReport) -> ArtifactReport:
-    """Keep a report's text; a repeat finds its own object and changes nothing."""
-    data = report.content.encode("utf-8", "replace")
+    """Keep a report's text; a repeat finds its own object and changes nothing.
+
+    Raises:
+        RunContractError: The text cannot be encoded, so it could not be read back.
+    """
+    try:
+        data = report.content.encode()
+    except UnicodeEncodeError as error:
+        raise RunContractError(
+            f"the report of event {event_id!r} holds text that UTF-8 cannot encode: {error.reason}.",
+            hint="Clean the text with value.encode('utf-8', 'replace').decode().",
+        ) from error
     digest = hashlib.sha256(data).hexdigest()
     key = f"{REPORTS}{check_event_id(event_id)}/{digest}"
     try:

@@ -17,6 +17,7 @@ from checkmaite_analytics_store._layout import RUNS, TABLES
 from checkmaite_analytics_store._manifest import Manifest
 from checkmaite_analytics_store._order import EventOrder
 from checkmaite_analytics_store._types import KEY_COLUMNS, REFERENCES_COLUMNS, RUNS_COLUMNS
+from checkmaite_core.provenance import Provenance
 from checkmaite_core.record import Scalar, ScalarType
 from checkmaite_core.reference import inputs_text
 
@@ -88,7 +89,7 @@ def run_rows(tail: Sequence[TailEvent], currency: Currency) -> pa.Table:
                 "inputs": inputs_text(reference),
                 "report_kind": report.kind if report else None,
                 "report_uri": report.uri if report and report.kind == "artifact" else None,
-                **run.provenance.model_dump(),
+                **{name: getattr(run.provenance, name) for name in Provenance.model_fields},
             }
         )
     return to_arrow(rows, RUNS_COLUMNS)
@@ -103,6 +104,7 @@ def reference_rows(tail: Sequence[TailEvent]) -> pa.Table:
             "writer": run.stamp.writer,
             "sequence": run.stamp.sequence,
             "reference": run.reference.model_dump_json(),
+            "unknown": json.dumps(run.unknown, sort_keys=True) if run.unknown else None,
         }
         for event, run in sorted(runs_of(tail), key=lambda pair: pair[0].event_id)
     ]

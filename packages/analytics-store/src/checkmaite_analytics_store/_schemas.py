@@ -12,8 +12,15 @@ import threading
 from collections.abc import Mapping
 
 from checkmaite_analytics_store._layout import SCHEMAS, column_of_key, schema_key
-from checkmaite_analytics_store._sealed import corrupt, seal, unseal
-from checkmaite_core.errors import CorruptObjectError, ObjectExistsError, ObjectNotFoundError, SchemaError
+from checkmaite_analytics_store._sealed import check_format, corrupt, newer, seal, unseal
+from checkmaite_core.errors import (
+    CorruptObjectError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    RunContractError,
+    SchemaError,
+)
+from checkmaite_core.naming import check_table_name
 from checkmaite_core.record import ScalarType
 from checkmaite_storage import ObjectInfo, ObjectStore
 
@@ -30,12 +37,22 @@ _STEPS = (
     ScalarType.DATE,
 )
 """Part of the format: the type's place here, from 1, times ``_STEP`` is the length of type and padding together."""
+_FIELDS = 4
 _STEP = 32
 """Bytes. A registration that is cut short by less does not become one of another type."""
 
 
 def registration(table: str, column: str, kind: ScalarType) -> bytes:
-    """The bytes that register a column's type."""
+    """The bytes that register a column's type.
+
+    Raises:
+        RunContractError: The table or the column has a name that cannot be registered.
+    """
+    check_table_name(table)
+    if not column or not column.isprintable():
+        raise RunContractError(
+            f"table {table!r}: {column!r} cannot name a column.", hint="Name it as a field of a Python class is named."
+        )
     padding = " " * ((_STEPS.index(kind) + 1) * _STEP - len(kind.value))
     return seal("column", {"table": table, "column": column, "type": kind.value, "padding": padding})
 
@@ -188,13 +205,15 @@ class SchemaRegistry:
 
 def _parse(table: str, column: str, data: bytes, uri: str) -> ScalarType:
     body = unseal("column", data, uri)
+    check_format(body, uri, 1, default=1)
     if body.get("table") != table or body.get("column") != column:
         raise corrupt(uri, "it registers another column")
     try:
         kind = ScalarType(str(body.get("type")))
     except ValueError as error:
-        raise corrupt(uri, f"it registers an unknown type, {body.get('type')!r}") from error
-    if data != registration(table, column, kind):
+        raise newer(uri, f"a column of the type {body.get('type')!r}") from error
+    # With more fields than this version knows, its size says nothing.
+    if len(body) == _FIELDS and data != registration(table, column, kind):
         raise corrupt(uri, "it does not have the size that its type has")
     return kind
 

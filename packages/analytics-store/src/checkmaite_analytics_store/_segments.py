@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from checkmaite_analytics_store._index import EventState, SegmentEntry, SegmentReader, encode_segment
+from checkmaite_analytics_store._index import EventState, Segment, SegmentEntry, SegmentReader, encode_segment
 from checkmaite_analytics_store._layout import index_key
 from checkmaite_analytics_store._tiers import last_to_merge
 from checkmaite_storage import ObjectStore
@@ -31,9 +31,11 @@ class SegmentWriter:
         if not events:
             return tuple(before)
         count = last_to_merge([segment.count for segment in before], len(events))
-        states = dict(events)
+        states = Segment(events)
         for segment in before[len(before) - count :]:
-            states.update(self._reader.read(segment))
+            found = self._reader.read(segment)
+            states.update(found)
+            states.more.update(found.more)
         return (*before[: len(before) - count], self.write(states, index_key(fold)))
 
     def write(self, states: Mapping[str, EventState], key: str) -> SegmentEntry:

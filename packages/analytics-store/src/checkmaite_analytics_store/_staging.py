@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 
 from checkmaite_analytics_store._layout import staged_key
-from checkmaite_analytics_store._sealed import corrupt
+from checkmaite_analytics_store._sealed import corrupt, unknown_version
 from checkmaite_core.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError
 from checkmaite_storage import ObjectStore
 
 __all__ = ["check_staged", "discard", "has", "read", "stage"]
 
-_MAGIC = b"cmst1\n"
+_VERSION = 1
+_MAGIC = b"cmst%d\n" % _VERSION
+_ANY_MAGIC = re.compile(rb"cmst([0-9]{1,9})\n")
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -62,6 +65,9 @@ def check_staged(uri: str, data: bytes) -> bytes:
     Raises:
         CorruptObjectError: They are not what was written.
     """
+    version = _ANY_MAGIC.match(data)
+    if version is not None and int(version[1]) != _VERSION:
+        raise unknown_version(uri, int(version[1]), _VERSION)
     start = len(_MAGIC) + _DIGEST
     outputs = data[start:]
     if not data.startswith(_MAGIC) or hashlib.sha256(outputs).digest() != data[len(_MAGIC) : start]:

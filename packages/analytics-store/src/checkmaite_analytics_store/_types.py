@@ -69,8 +69,10 @@ REFERENCES_COLUMNS: dict[str, ScalarType] = {
     "writer": _S,
     "sequence": ScalarType.INT64,
     "reference": _S,
+    "unknown": _S,
 }
-"""Of every folded event: what no query needs."""
+"""Of every folded event: what no query needs. ``unknown`` has what the header of a newer version's bundle said beyond
+what this one knows, as JSON."""
 
 
 def arrow_schema(columns: Mapping[str, ScalarType]) -> pa.Schema:

@@ -53,10 +53,10 @@ from checkmaite_analytics_store._layout import (
     manifest_key,
     manifest_number,
 )
-from checkmaite_analytics_store._manifest import ManifestReader, encode_stub, is_stub
+from checkmaite_analytics_store._manifest import Manifest, ManifestReader, encode_stub, is_stub, is_stub_document
 from checkmaite_analytics_store._publish import publish_again
 from checkmaite_analytics_store._reports import event_of_report
-from checkmaite_core.errors import CorruptObjectError, ObjectExistsError
+from checkmaite_core.errors import CorruptObjectError, ObjectExistsError, ObjectNotFoundError
 from checkmaite_storage import ObjectInfo, ObjectStore
 
 __all__ = ["Vacuum", "VacuumReport"]
@@ -104,6 +104,7 @@ class Vacuum:
         self._age = timedelta(seconds=age)
         self._staged_age = timedelta(seconds=staged_age)
         self._bytes = 0
+        self._stubs: frozenset[int] = frozenset()
 
     def vacuum(self) -> VacuumReport:
         """Remove what may go.
@@ -111,7 +112,9 @@ class Vacuum:
         Raises:
             AccessDeniedError: The right to delete is missing. Nothing has changed.
             CorruptObjectError: The newest manifest, or its index, is damaged. Nothing has changed.
+            StoreFormatError: A newer version has written one of the manifests. Nothing has changed.
         """
+        self._stubs = self._foreign_stubs()
         now = self._now()
         until = now - self._age
         _, index = self._manifests.newest_with_index()
@@ -141,6 +144,25 @@ class Vacuum:
             folded = index.state(event) is EventState.FOLDED
             if info.last_modified <= (max(until, committed_until) if folded else until):
                 yield info
+
+    def _foreign_stubs(self) -> frozenset[int]:
+        """Numbers whose stubs another version has written; they are left as they are.
+
+        Raises:
+            StoreFormatError: A newer version has written a manifest: what it names is not known here.
+        """
+        found = set()
+        for number, info in self._list_manifests():
+            if is_stub(info):
+                continue
+            uri = self._objects.address(info.key)
+            with contextlib.suppress(CorruptObjectError, ObjectNotFoundError):
+                data = self._objects.get(info.key)
+                if is_stub_document(data, uri):
+                    found.add(number)
+                else:
+                    Manifest.decode(data, number, uri)
+        return frozenset(found)
 
     def _now(self) -> datetime:
         """The server's time, found in a way that needs the right to delete."""
@@ -202,7 +224,7 @@ class Vacuum:
             for gap in range(expected, number):
                 self._put_stub(gap)
             expected = number + 1
-            if not is_stub(info) and manifests[place + 1][1].last_modified <= until:
+            if not is_stub(info) and number not in self._stubs and manifests[place + 1][1].last_modified <= until:
                 self._objects.delete(info.key)
                 self._put_stub(number)
                 self._bytes += info.size - len(encode_stub(number))

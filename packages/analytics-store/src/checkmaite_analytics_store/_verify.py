@@ -29,7 +29,7 @@ from checkmaite_analytics_store._layout import (
     manifest_key,
     manifest_number,
 )
-from checkmaite_analytics_store._manifest import Manifest, ManifestReader, QuarantineEntry, encode_stub
+from checkmaite_analytics_store._manifest import Manifest, ManifestReader, QuarantineEntry, is_stub_document
 from checkmaite_analytics_store._reports import check_report, event_of_report
 from checkmaite_analytics_store._rows import payload_tables
 from checkmaite_analytics_store._schemas import SchemaRegistry
@@ -119,8 +119,9 @@ class Verifier:
             key = manifest_key(number)
             with self._object(key, Advice.NEWEST_MANIFEST if number == newest else Advice.OLD_MANIFEST):
                 data = self._objects.get(key)
-                if data != encode_stub(number) or number == newest:
-                    Manifest.decode(data, number, f"{self._objects.uri}/{key}")
+                uri = f"{self._objects.uri}/{key}"
+                if number == newest or not is_stub_document(data, uri):
+                    Manifest.decode(data, number, uri)
         for number in sorted(set(range(max(1, newest - _WITHOUT_GAPS + 1), newest)) - listed):
             self._find(manifest_key(number), "it is gone", Advice.OLD_MANIFEST)
 
@@ -128,7 +129,7 @@ class Verifier:
         """Check what the newest manifest names."""
         try:
             manifest = self._manifests.newest()
-        except CorruptObjectError:
+        except (CorruptObjectError, StoreFormatError):
             return None  # it is among the findings
         if manifest is None:
             return None
@@ -168,7 +169,7 @@ class Verifier:
     def _index(self, manifest: Manifest | None) -> EventIndex:
         try:
             return self._manifests.index(manifest)
-        except CorruptObjectError:
+        except (CorruptObjectError, StoreFormatError):
             return EventIndex()  # it is among the findings
 
     def _check_event(self, info: ObjectInfo, index: EventIndex, aside: QuarantineEntry | None) -> None:
