@@ -216,13 +216,40 @@ def test_maintenance_leaves_it_to_fold_to_look_for_damage_in_what_it_need_not_ch
     assert open_store().fold().quarantined == (f"tables/scores/{file.name}",)
 
 
-def test_now_and_then_maintenance_also_vacuums(open_store: Open, make: ModuleType, root: Path) -> None:
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+@pytest.mark.parametrize("witnesses", [True, False], ids=["two manifests each time", "one manifest each time"])
+def test_maintenance_vacuums_when_it_is_worth_it_whatever_the_numbers_of_manifests(
+    open_store: Open, make: ModuleType, root: Path, before: int, witnesses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checkmaite_analytics_store._maintain._WORTH_OBJECTS", 20)
+    vacuums = []
+    really = AnalyticsStore.vacuum
+    monkeypatch.setattr(AnalyticsStore, "vacuum", lambda store: (vacuums.append(1), really(store))[1])
+    for number in range(before):
+        open_store().commit(make.scores_of(f"first-{number}", f"first-{number}", 1.0))
+        open_store().fold()
     left = root / f"tables/scores/{1:010}-{'a' * 32}-0.parquet"  # of a fold that was killed
-    for number in range(20):
-        assert left.exists() or number == 0
+    for number in range(12):
         open_store().commit(make.scores_of(f"job-{number}", f"run-{number}", 1.0))
-        open_store(vacuum_age=0).maintain()
+        open_store(vacuum_age=0, grace=0 if witnesses else 900).maintain()
         if number == 0:
             left.write_bytes(b"half a file")
     assert not left.exists()
-    assert folded(open_store()) == 20
+    assert 1 <= len(vacuums) <= 6, "and not every time"
+    assert folded(open_store()) == 12 + before
+    objects = len(list((root / "tables").rglob("*.parquet"))) + len(list((root / "index").iterdir()))
+    assert objects < 40, "nothing piles up"
+
+
+def test_a_single_large_file_is_worth_a_vacuum(open_store: Open, make: ModuleType, root: Path) -> None:
+    open_store().commit(make.scores_of("job-1", "run-1", 1.0))
+    open_store().fold()
+    left = root / f"tables/scores/{1:010}-{'a' * 32}-0.parquet"
+    with left.open("wb") as file:
+        file.truncate(65 * 2**20)
+    open_store().commit(make.scores_of("job-2", "run-2", 1.0))
+    open_store().maintain()
+    assert left.exists(), "it is not old enough"
+    open_store().commit(make.scores_of("job-3", "run-3", 1.0))
+    open_store(vacuum_age=0).maintain()
+    assert not left.exists()

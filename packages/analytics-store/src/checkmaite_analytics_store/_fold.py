@@ -210,9 +210,13 @@ class Folder:
             tables[table] = rewriter.rewrite(table, tables.get(table, ()), rows.get(table))
         states = {event.event_id: _state(event) for event in events}
         segments = self._segments.add(before.segments if before else (), states, fold)
-        after = {"number": number, "writer": writer, "tables": tables, "segments": segments, "quarantined": quarantined}
-        # A copy, so that what a newer version has added to the one before stays.
-        return before.model_copy(update=after) if before else Manifest(**after)
+        after = Manifest(number=number, writer=writer, tables=tables, segments=segments, quarantined=quarantined)
+        # A copy of the one before, so that what a newer version has added to it stays.
+        return (
+            before.model_copy(update={name: getattr(after, name) for name in Manifest.model_fields})
+            if before
+            else after
+        )
 
     def _sound_files(
         self, manifest: Manifest | None, *, thorough: bool

@@ -19,6 +19,7 @@ from checkmaite_analytics_store._manifest import FileEntry, Manifest
 from checkmaite_analytics_store._order import EventOrder, Stamp
 from checkmaite_analytics_store._ranged import RangedFile
 from checkmaite_analytics_store._sealed import corrupt
+from checkmaite_analytics_store._streams import in_chunks
 from checkmaite_analytics_store._types import arrow_schema
 from checkmaite_core.errors import ObjectNotFoundError, StorageUnreachableError
 from checkmaite_core.reference import CapabilityRunRef
@@ -200,6 +201,29 @@ class FoldedReader:
         if not table.schema.equals(expected) or table.num_rows != entry.rows:
             raise corrupt(self.uri_of(entry), "its columns or rows are not those in the manifest")
         return table
+
+    def chunks(self, entry: FileEntry, columns: list[str] | None = None, *, size: int = _CHUNK) -> Iterator[pa.Table]:
+        """A file's rows in order, in tables of about ``size`` bytes, whatever it unpacks to.
+
+        Raises:
+            CorruptObjectError: It is damaged, or is not a Parquet file of the columns in the manifest.
+        """
+        data = self.read_bytes(entry)
+        expected = arrow_schema({name: kind for name, kind in entry.columns if columns is None or name in columns})
+        found = 0
+        try:
+            with pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True) as file:
+                for rows in in_chunks(file, size, columns):
+                    if not rows.schema.equals(expected):
+                        break
+                    found += rows.num_rows
+                    yield rows
+                if not file.num_row_groups and columns is None and not file.schema_arrow.equals(expected):
+                    found = -1
+        except (pa.ArrowException, OSError) as error:
+            raise corrupt(self.uri_of(entry), f"it is not a Parquet file ({error})") from error
+        if found != entry.rows:
+            raise corrupt(self.uri_of(entry), "its columns or rows are not those in the manifest")
 
     def current_events(self, manifest: Manifest | None, newer: Mapping[str, datetime]) -> dict[str, EventOrder]:
         """The event whose rows the folded files show, for those of some runs that have one.

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 
-from checkmaite_analytics_store._layout import INBOX, event_of_key
-from checkmaite_analytics_store._manifest import ManifestReader
+from checkmaite_analytics_store._layout import (
+    INBOX,
+    INDEX,
+    MANIFESTS,
+    TABLES,
+    event_of_key,
+    is_fold_file,
+    manifest_number,
+)
+from checkmaite_analytics_store._manifest import ManifestReader, is_stub
+from checkmaite_analytics_store._vacuum import KEPT_MANIFESTS
 from checkmaite_core.defects import explained
 from checkmaite_core.errors import CorruptObjectError
 from checkmaite_core.store import maintenance_warning
 from checkmaite_storage import ObjectStore
 
-__all__ = ["VACUUM_EVERY", "Upkeep", "fold_is_due"]
+__all__ = ["Upkeep", "fold_is_due", "vacuum_is_worth"]
 
-VACUUM_EVERY = 20
-"""After so many manifests the maintenance that published the last of them also vacuums."""
+_WORTH_OBJECTS = 100
+_WORTH_BYTES = 64 * 1024 * 1024
+"""A vacuum costs some listings and a manifest: it has to remove so many objects, or bytes."""
 
 
 def fold_is_due(objects: ObjectStore, manifests: ManifestReader, at_least: int) -> bool:
@@ -38,6 +50,46 @@ def fold_is_due(objects: ObjectStore, manifests: ManifestReader, at_least: int) 
         if (event := event_of_key(info.key)) is not None and event not in index and info.key not in left_out
     )
     return sum(1 for _ in itertools.islice(waiting, max(1, at_least))) >= max(1, at_least)
+
+
+def vacuum_is_worth(objects: ObjectStore, manifests: ManifestReader, age: float) -> bool:
+    """Whether a vacuum would remove so much that it is worth its costs. Three listings and at most two reads tell.
+
+    What is counted are files and segments that were replaced, or never published, and manifests that can shrink. The
+    newest manifest's time stands for now, which is never later; and of all manifests whose files must stay, the oldest
+    and the newest stand for those between them. So it may err by what was published in between.
+
+    Args:
+        objects: The store.
+        manifests: Reads its manifests.
+        age: Seconds for which everything stays that nothing refers to.
+    """
+    newest = manifests.newest()
+    if newest is None:
+        return False
+    listed = sorted((number, info) for info in objects.list(MANIFESTS) if (number := manifest_number(info.key)))
+    until = listed[-1][1].last_modified - timedelta(seconds=age)
+    before = [number for number, info in listed if info.last_modified <= until]
+    named = newest.names()
+    if before:
+        with contextlib.suppress(CorruptObjectError):  # a stub, or damaged: the newest one tells enough
+            named |= manifests.read(before[-1]).names()
+    shrinking = (
+        info
+        for (_, info), (_, after) in itertools.pairwise(listed[: -KEPT_MANIFESTS + 1])
+        if not is_stub(info) and after.last_modified <= until
+    )
+    unused = (
+        info
+        for prefix in (TABLES, INDEX)
+        for info in objects.list(prefix)
+        if info.last_modified <= until and is_fold_file(info.key) and info.key not in named
+    )
+    count = size = 0
+    for info in itertools.chain(shrinking, unused):
+        count += 1
+        size += info.size
+    return count >= _WORTH_OBJECTS or size >= _WORTH_BYTES
 
 
 class Upkeep:

@@ -26,6 +26,7 @@ from checkmaite_analytics_store._inbox import why
 from checkmaite_analytics_store._layout import REFERENCES, RUNS
 from checkmaite_analytics_store._manifest import FileEntry, QuarantineEntry
 from checkmaite_analytics_store._order import EventOrder, Stamp
+from checkmaite_analytics_store._streams import changed
 from checkmaite_core.errors import CorruptObjectError, StorageError
 
 __all__ = ["Restorer"]
@@ -37,7 +38,7 @@ Tables = Mapping[str, tuple[FileEntry, ...]]
 
 
 class Restorer:
-    """Takes files back that were set aside. At most two files of a table are in memory.
+    """Takes files back that were set aside. At most the events of two files are in memory, and some of their rows.
 
     Args:
         reader: Reads the files.
@@ -130,27 +131,33 @@ class Restorer:
         return any(True for _ in self._reader.scan(file, ["event_id"], "event_id", events))
 
     def _without(self, table: str, file: FileEntry, superseded: Collection[str]) -> FileEntry:
-        rows = self._reader.read(file)
-        counts = pc.invert(pc.is_in(rows["event_id"], value_set=pa.array(sorted(superseded), type=pa.string())))
-        if table != RUNS:
-            return self._writer.write(EncodedFile(table, rows.filter(counts)))
-        position = rows.column_names.index("is_current")
-        flags = pc.and_(rows["is_current"], counts)
-        return self._writer.write(EncodedFile(table, rows.set_column(position, rows.schema.field(position), flags)))
+        gone = pa.array(sorted(superseded), type=pa.string())
+
+        def change(rows: pa.Table) -> pa.Table:
+            counts = pc.invert(pc.is_in(rows["event_id"], value_set=gone))
+            if table != RUNS:
+                return rows.filter(counts)
+            position = rows.column_names.index("is_current")
+            return rows.set_column(position, rows.schema.field(position), pc.and_(rows["is_current"], counts))
+
+        return self._writer.write(EncodedFile(table, dict(file.columns), changed(self._reader.chunks(file), change)))
 
     def _return_payload(self, tables: dict[str, tuple[FileEntry, ...]], table: str, file: FileEntry) -> None:
         """List a file again, or in its place one of those of its rows whose events are current."""
-        rows = self._reader.read(file)
-        counts = pa.chunked_array([pa.repeat(False, rows.num_rows)])
-        for entry in tables.get(RUNS, ()):
-            counts = pc.or_(counts, pc.is_in(rows["event_id"], value_set=_column(self._current(entry), "event_id")))
-        kept = rows.filter(counts)
-        if kept.num_rows == rows.num_rows:
+        current = [_column(self._current(entry), "event_id") for entry in tables.get(RUNS, ())]
+        wanted = pa.concat_arrays(current) if current else pa.array([], type=pa.string())
+
+        def counting(rows: pa.Table) -> pa.Table:
+            return rows.filter(pc.is_in(rows["event_id"], value_set=wanted))
+
+        kept = sum(part.num_rows for part in changed(self._reader.chunks(file, ["event_id"]), counting))
+        if kept == file.rows:
             _place(tables, table, file)
             return
         told = {column for entry in tables.get(table, ()) for column in entry.columns}
-        if kept.num_rows or not told.issuperset(file.columns):
-            _place(tables, table, self._writer.write(EncodedFile(table, kept)))
+        if kept or not told.issuperset(file.columns):
+            rows = changed(self._reader.chunks(file), counting)
+            _place(tables, table, self._writer.write(EncodedFile(table, dict(file.columns), rows)))
 
 
 def _files(entries: Iterable[QuarantineEntry], table: str) -> list[FileEntry]:

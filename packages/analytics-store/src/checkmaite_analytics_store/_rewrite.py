@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from checkmaite_analytics_store._file_writer import EncodedFile, FileWriter
+from checkmaite_analytics_store._file_writer import EncodedFile, FileWriter, in_order, order_of
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._layout import REFERENCES, RUNS
 from checkmaite_analytics_store._manifest import FileEntry
 from checkmaite_analytics_store._rows import without_runs
 from checkmaite_analytics_store._settings import StoreSettings
+from checkmaite_analytics_store._streams import changed, merged, pieces
 from checkmaite_analytics_store._tiers import last_to_merge
 
 __all__ = ["TableRewriter"]
@@ -22,7 +23,7 @@ _SMALL = 64 * 1024
 
 
 class TableRewriter:
-    """Makes the new files of a fold's tables. At most one merge, or one file, of a table is in memory.
+    """Makes the new files of a fold's tables. Rows pass through memory a few at a time, whatever files unpack to.
 
     Args:
         reader: Reads the old files; each is checked against the manifest when it is read.
@@ -49,19 +50,19 @@ class TableRewriter:
             added: Rows to add; None for none. Empty ones only make a file for a table that has none yet, which
                 then tells its columns.
         """
-        new = None if added is None or (added.num_rows == 0 and entries) else EncodedFile(table, added)
+        new = None if added is None or (added.num_rows == 0 and entries) else EncodedFile.of(table, added)
         count = self._mergeable(entries, len(new.data), new.rows) if new else 0
         judged = [(entry, self._is_outdated(table, entry)) for entry in entries]
         staying, merging = judged[: len(entries) - count], judged[len(entries) - count :]
         kept = [self._updated(table, entry) if outdated else entry for entry, outdated in staying]
-        if new is None:
+        if new is None or added is None:
             return tuple(self._without_empty(kept))
         if merging:
-            parts = [
-                self._read_current(table, entry) if outdated else self._reader.read(entry)
-                for entry, outdated in merging
-            ]
-            new = EncodedFile(table, pa.concat_tables([*parts, added], promote_options="default"))
+            size = self._settings.raw_bytes // (4 * (len(merging) + 1))
+            sources = [self._current(table, entry, size, outdated=outdated) for entry, outdated in merging]
+            sources.append(pieces(in_order(table, added), size))
+            columns = {name: kind for entry, _ in merging for name, kind in entry.columns} | dict(new.columns)
+            new = EncodedFile(table, columns, merged(sources, columns, order_of(table)))
         return (*self._without_empty(kept, new), self._writer.write(new))
 
     def _mergeable(self, entries: Sequence[FileEntry], added: int, rows: int) -> int:
@@ -78,13 +79,19 @@ class TableRewriter:
         return any(row.get("is_current", True) for row in rows)
 
     def _updated(self, table: str, entry: FileEntry) -> FileEntry:
-        return self._writer.write(EncodedFile(table, self._read_current(table, entry)))
+        rows = self._current(table, entry, self._settings.raw_bytes // 8, outdated=True)
+        return self._writer.write(EncodedFile(table, dict(entry.columns), rows))
 
-    def _read_current(self, table: str, entry: FileEntry) -> pa.Table:
+    def _current(self, table: str, entry: FileEntry, size: int, *, outdated: bool) -> Iterator[pa.Table]:
         """Rows as they are now that some runs are superseded: payload goes, the table ``runs`` keeps the history."""
-        rows = self._reader.read(entry)
+        rows = self._reader.chunks(entry, size=size)
+        if not outdated:
+            return rows
         if table != RUNS:
-            return without_runs(rows, self._superseded)
+            return changed(rows, lambda part: without_runs(part, self._superseded))
+        return changed(rows, self._flagged)
+
+    def _flagged(self, rows: pa.Table) -> pa.Table:
         position = rows.column_names.index("is_current")
         outdated = pc.is_in(rows["run_uid"], value_set=self._wanted)
         flags = pc.and_(rows["is_current"], pc.invert(outdated))

@@ -21,6 +21,8 @@ class StoreSettings:
         fold_batch: Events folded into one manifest at most; a longer inbox takes several.
         fold_bytes: Bytes of inbox objects folded into one manifest at most, but always one object. With
             ``merge_bytes`` it bounds the memory of a fold.
+        raw_bytes: Bytes of unpacked rows that a merge of files holds in memory at a time, about. Files are read and
+            written a few rows at a time, so that it does not matter what they unpack to.
         merge_bytes: Compressed bytes up to which the files of one table are merged into one.
         merge_rows: Rows up to which they are.
         vacuum_age: Seconds for which an object that nothing refers to stays, for readers that still use it and folds
@@ -34,6 +36,7 @@ class StoreSettings:
     fold_after: int = 500
     fold_batch: int = 20_000
     fold_bytes: int = 64 * 1024 * 1024
+    raw_bytes: int = 256 * 1024 * 1024
     merge_bytes: int = 32 * 1024 * 1024
     merge_rows: int = 2_000_000
     vacuum_age: float = 24 * 60 * 60

@@ -15,7 +15,7 @@ from checkmaite_analytics_store._fold import Folder, FoldReport
 from checkmaite_analytics_store._folded import FoldedReader
 from checkmaite_analytics_store._format import StoreFormat
 from checkmaite_analytics_store._inbox import Inbox
-from checkmaite_analytics_store._maintain import VACUUM_EVERY, Upkeep, fold_is_due
+from checkmaite_analytics_store._maintain import Upkeep, fold_is_due, vacuum_is_worth
 from checkmaite_analytics_store._manifest import ManifestReader
 from checkmaite_analytics_store._probes import has_probe, leave_probe, remove_probe
 from checkmaite_analytics_store._reports import put_report, read_report
@@ -354,14 +354,14 @@ class AnalyticsStore:
 
         Unlike :meth:`fold` it lists the inbox only as far as it takes to know, and does not read every folded file
         to find damage. Where the newest manifest or its index is damaged it folds at once, which mends them.
-        After every twentieth manifest it also vacuums (:meth:`vacuum`).
+        Where a vacuum would remove a hundred objects, or 64 MiB, it also vacuums (:meth:`vacuum`).
 
         Raises:
             StoreError: As for :meth:`fold`.
         """
         if self._format.exists() and fold_is_due(self._objects, self._manifests, at_least):
-            report = self._folder.fold(thorough=False)
-            if report.folded and report.manifest % VACUUM_EVERY == 0:
+            self._folder.fold(thorough=False)
+            if vacuum_is_worth(self._objects, self._manifests, self._settings.vacuum_age):
                 self.vacuum()
 
     def vacuum(self) -> VacuumReport:

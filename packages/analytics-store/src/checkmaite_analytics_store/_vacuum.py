@@ -59,9 +59,9 @@ from checkmaite_analytics_store._reports import event_of_report
 from checkmaite_core.errors import CorruptObjectError, ObjectExistsError, ObjectNotFoundError
 from checkmaite_storage import ObjectInfo, ObjectStore
 
-__all__ = ["Vacuum", "VacuumReport"]
+__all__ = ["KEPT_MANIFESTS", "Vacuum", "VacuumReport"]
 
-_KEPT = 10
+KEPT_MANIFESTS = 10
 """Newest manifests that are never reduced to stubs."""
 
 
@@ -220,7 +220,7 @@ class Vacuum:
         manifests = self._list_manifests()
         shrunk = 0
         expected = 1
-        for place, (number, info) in enumerate(manifests[:-_KEPT]):
+        for place, (number, info) in enumerate(manifests[:-KEPT_MANIFESTS]):
             for gap in range(expected, number):
                 self._put_stub(gap)
             expected = number + 1

@@ -29,7 +29,7 @@ from checkmaite_analytics_store._layout import (
     manifest_key,
     manifest_number,
 )
-from checkmaite_analytics_store._manifest import Manifest, ManifestReader, QuarantineEntry, is_stub_document
+from checkmaite_analytics_store._manifest import FileEntry, Manifest, ManifestReader, QuarantineEntry, is_stub_document
 from checkmaite_analytics_store._reports import check_report, event_of_report
 from checkmaite_analytics_store._rows import payload_tables
 from checkmaite_analytics_store._schemas import SchemaRegistry
@@ -140,7 +140,7 @@ class Verifier:
         for entries in manifest.tables.values():
             for entry in entries:
                 with self._object(entry.key, Advice.RESULT):
-                    self._reader.read(entry)
+                    self._read(entry)
         for quarantined in manifest.quarantined:
             self._check_aside(quarantined)
         self._findings = [*before, *self._still_named(manifest, self._findings)]
@@ -160,11 +160,15 @@ class Verifier:
         self._checked += 1
         try:
             if entry.file is not None:
-                self._reader.read(entry.file)
+                self._read(entry.file)
         except CorruptObjectError as error:
             self._find(entry.key, f"set aside by a fold: {why(error)}", Advice.ASIDE)
         else:
             self._find(entry.key, f"set aside by a fold, but whole again: {entry.reason}", Advice.WHOLE_AGAIN)
+
+    def _read(self, entry: FileEntry) -> None:
+        for _ in self._reader.chunks(entry):
+            pass
 
     def _index(self, manifest: Manifest | None) -> EventIndex:
         try:
