@@ -98,6 +98,8 @@ class FakeClient:
 
         return self._ask("page", timeout, act)
 
+    largest = 2**40
+
     def create(self, name: str, data: bytes, token: str, timeout: float) -> None:
         def act() -> None:
             if name in self.objects:

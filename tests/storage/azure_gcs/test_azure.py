@@ -23,7 +23,6 @@ from checkmaite_core.errors import (
     ObjectExistsError,
     ObjectNotFoundError,
     PluginNotFoundError,
-    StorageError,
     StorageUnreachableError,
     UnauthenticatedError,
     UnknownOptionError,
@@ -47,67 +46,28 @@ def keys(store: ObjectStore, prefix: str = "") -> list[str]:
     return [info.key for info in store.list(prefix)]
 
 
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of a few bytes, so that what large objects do can be seen with small ones."""
-    monkeypatch.setattr("checkmaite_storage._azure_client._SINGLE_PUT", 10)
-    monkeypatch.setattr("checkmaite_storage._azure_client._BLOCK", 10)
-
-
-@pytest.mark.parametrize(("size", "sent"), [(0, 1), (5, 1), (25, 4)], ids=["empty", "one request", "blocks"])
-def test_every_put_asks_the_server_for_the_condition(
-    azure: Azure, container: str, azure_proxy: FaultProxy, small_blocks: None, size: int, sent: int
+@pytest.mark.parametrize("size", [0, 5, 33 * 2**20, 70 * 2**20], ids=["empty", "small", "33 MiB", "70 MiB"])
+def test_every_put_is_one_request_with_the_condition(
+    azure: Azure, container: str, azure_proxy: FaultProxy, size: int
 ) -> None:
     store = open_object_store(f"az://{container}", azure.connection(url=azure_proxy.url))
     store.put_if_absent("a", b"x" * size)
-    assert [request.method for request in azure_proxy.requests] == ["PUT"] * sent
-    *blocks, last = azure_proxy.requests
-    assert last.headers["if-none-match"] == "*"
-    assert all("comp=block&" in block.path for block in blocks)
+    (request,) = azure_proxy.requests
+    assert (request.method, request.headers["if-none-match"]) == ("PUT", "*")
     assert store.get("a") == b"x" * size
     with pytest.raises(ObjectExistsError, match=f"az://{container}/a exists"):
         store.put_if_absent("a", b"y" * size)
     assert store.get("a") == b"x" * size
+    assert not any("comp=block" in request.path for request in azure_proxy.requests)
 
 
-def test_an_object_above_the_limit_of_one_request_goes_as_blocks(
-    azure: Azure, container: str, azure_proxy: FaultProxy
-) -> None:
-    store = open_object_store(f"az://{container}", azure.connection(url=azure_proxy.url))
-    data = os.urandom(33 * 2**20)
-    store.put_if_absent("large", data)
-    assert [("comp=block" in put.path, "if-none-match" in put.headers) for put in azure_proxy.requests] == [
-        (True, False),
-        (True, False),
-        (True, False),
-        (True, True),
-    ]
-    assert store.get("large") == data
-
-
-def test_blocks_that_are_not_committed_are_no_object(
-    azure: Azure, container: str, azure_proxy: FaultProxy, small_blocks: None
-) -> None:
-    store = open_object_store(f"az://{container}", azure.connection(url=azure_proxy.url))
-    azure_proxy.fault = lambda request: 400 if "comp=blocklist" in request.path else None
-    with pytest.raises(StorageError):
-        store.put_if_absent("a", b"x" * 25)
-    assert keys(store) == []
-    with pytest.raises(ObjectNotFoundError):
-        store.get("a")
-    azure_proxy.fault = lambda _: None
-    store.put_if_absent("a", b"y" * 35)
-    assert store.get("a") == b"y" * 35
-
-
-def test_blocks_of_two_writers_of_one_key_do_not_mix(azure: Azure, container: str, small_blocks: None) -> None:
-    """A writer that comes between another one's blocks and their commit changes nothing of what is committed."""
+def test_of_several_large_puts_of_one_key_one_wins(azure: Azure, container: str) -> None:
     store = open_object_store(f"az://{container}", azure.connection())
     winners: list[int] = []
 
     def write(number: int) -> None:
         try:
-            store.put_if_absent("contended", bytes([number]) * 95)
+            store.put_if_absent("contended", bytes([number]) * 2**20)
         except ObjectExistsError:
             return
         winners.append(number)
@@ -118,7 +78,7 @@ def test_blocks_of_two_writers_of_one_key_do_not_mix(azure: Azure, container: st
     for thread in threads:
         thread.join()
     (winner,) = winners
-    assert store.get("contended") == bytes([winner]) * 95
+    assert store.get("contended") == bytes([winner]) * 2**20
 
 
 RACER = """
@@ -239,15 +199,6 @@ def test_each_user_of_a_store_needs_these_rights_and_no_more(
             assert container in caught.value.uri
     if "put" in allowed:
         limited.probe()
-
-
-def test_blocks_need_the_right_to_write_as_well(azure: Azure, container: str, small_blocks: None) -> None:
-    def worker(rights: str) -> ObjectStore:
-        return open_object_store(f"az://{container}", azure.connection(sas=azure.sas(container, rights)))
-
-    with pytest.raises(AccessDeniedError, match="w too above 32 MiB"):
-        worker("rlc").put_if_absent("a", b"x" * 25)
-    worker("rlcw").put_if_absent("a", b"x" * 25)
 
 
 def test_an_absent_container_is_told_from_an_absent_object(azure: Azure, container: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import http.server
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -57,13 +56,6 @@ def proxied(gcs: Gcs, bucket: str, gcs_proxy: FaultProxy) -> ObjectStore:
     return open_object_store(f"gs://{bucket}", gcs.options(url=gcs_proxy.url, unsafe=False))
 
 
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resumable uploads of small objects; 256 KiB is the least that a chunk may have."""
-    monkeypatch.setattr("checkmaite_storage._gcs_upload._SINGLE_PUT", 10)
-    monkeypatch.setattr("checkmaite_storage._gcs_upload._CHUNK", 2**18)
-
-
 def keys(store: ObjectStore, prefix: str = "") -> list[str]:
     return [info.key for info in store.list(prefix)]
 
@@ -73,8 +65,10 @@ def answer(status: int, reason: str = "", message: str = "said by the test") -> 
     return status, json.dumps({"error": {"message": message, "errors": [{"reason": reason}]}}).encode()
 
 
-@pytest.mark.parametrize("size", [0, 5], ids=["empty", "small"])
-def test_a_small_put_is_one_request_with_the_condition(proxied: ObjectStore, gcs_proxy: FaultProxy, size: int) -> None:
+@pytest.mark.parametrize("size", [0, 5, 33 * 2**20], ids=["empty", "small", "33 MiB"])
+def test_a_put_is_one_request_with_the_condition_whatever_its_size(
+    proxied: ObjectStore, gcs_proxy: FaultProxy, size: int
+) -> None:
     proxied.put_if_absent("a", b"x" * size)
     (request,) = gcs_proxy.requests
     assert request.method == "POST"
@@ -83,48 +77,17 @@ def test_a_small_put_is_one_request_with_the_condition(proxied: ObjectStore, gcs
     assert proxied.get("a") == b"x" * size
 
 
-def test_a_large_put_is_resumable_with_the_condition(proxied: ObjectStore, gcs_proxy: FaultProxy) -> None:
-    data = os.urandom(17 * 2**20)
-    proxied.put_if_absent("a", data)
-    start, *chunks = gcs_proxy.requests
-    assert start.method == "POST"
-    assert "uploadType=resumable" in start.path
-    assert "ifGenerationMatch=0" in start.path
-    assert [(chunk.method, chunk.headers["content-range"]) for chunk in chunks] == [
-        ("PUT", f"bytes 0-{2**24 - 1}/{len(data)}"),
-        ("PUT", f"bytes {2**24}-{len(data) - 1}/{len(data)}"),
-    ]
-    assert proxied.get("a") == data
-
-
-def test_an_upload_that_breaks_off_is_no_object(
-    proxied: ObjectStore, gcs_proxy: FaultProxy, small_chunks: None
-) -> None:
-    gcs_proxy.spoil(None, None, answer(400), None)
-    with pytest.raises(StorageError):
-        proxied.put_if_absent("a", b"x" * 2**19)
-    assert gcs_proxy.requests[-1].method == "DELETE"  # it was told that nothing more will come
-    assert keys(proxied) == []
-    with pytest.raises(ObjectNotFoundError):
-        proxied.get("a")
-
-
 @pytest.mark.parametrize("content", [b"\r\n--", b"\n--==0==--\r\n", b"\r\n\r\n", b"\n", b"\r", b"\0\r\n"])
 def test_no_content_is_taken_for_the_end_of_the_upload(store: ObjectStore, content: bytes) -> None:
     store.put_if_absent("a", b"before" + content + b"after")
     assert store.get("a") == b"before" + content + b"after"
 
 
-def test_the_answer_that_the_condition_does_not_hold_is_understood(
-    proxied: ObjectStore, gcs_proxy: FaultProxy, small_chunks: None
-) -> None:
+def test_the_answer_that_the_condition_does_not_hold_is_understood(proxied: ObjectStore, gcs_proxy: FaultProxy) -> None:
     """As Google answers; the emulator does not."""
     gcs_proxy.spoil(answer(412, "conditionNotMet"))
     with pytest.raises(ObjectExistsError, match="/a exists"):
         proxied.put_if_absent("a", b"1")
-    gcs_proxy.spoil(None, answer(412, "conditionNotMet"))
-    with pytest.raises(ObjectExistsError, match="/b exists"):
-        proxied.put_if_absent("b", b"x" * 100)
 
 
 def test_a_server_that_ignores_the_condition_is_refused_by_the_probe(gcs: Gcs, bucket: str) -> None:
@@ -343,13 +306,6 @@ def test_an_access_token_is_sent_and_shown_nowhere(
         pickle.dumps(store)
     shown = f"{store!r} {store.uri} {caught.value} {caught.value.__context__} {refused.value} {caplog.text}"
     assert "planted" not in shown
-
-
-def test_an_upload_does_not_take_credentials_to_another_host(gcs: Gcs, bucket: str, small_chunks: None) -> None:
-    with stub(lambda _: (200, {"Location": "http://127.0.0.1:9/upload"}, b"")) as url:
-        store = open_object_store(f"gs://{bucket}", {"token": "anon", "endpoint_url": url})
-        with pytest.raises(StorageError, match="gets no credentials"):
-            store.put_if_absent("a", b"x" * 100)
 
 
 @pytest.mark.parametrize(

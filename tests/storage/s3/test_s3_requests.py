@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from checkmaite_core.errors import ObjectExistsError, StorageUnreachableError
+from checkmaite_core.errors import ObjectExistsError, StorageError
 from checkmaite_storage import open_object_store
-from checkmaite_storage._remote import RemoteObjectStore, RetryPolicy, parse_location
+from checkmaite_storage._remote import RemoteObjectStore
 from checkmaite_storage._s3_client import S3Client
 from checkmaite_storage.testing import Fault, FaultProxy
 
@@ -22,19 +22,6 @@ def proxied(bucket: str, options: dict[str, object], proxy: FaultProxy) -> Remot
     return opened
 
 
-@pytest.fixture
-def in_parts(bucket: str, options: dict[str, object], proxy: FaultProxy) -> RemoteObjectStore:
-    """A store that sends more than 10 MiB in parts of 5 MiB, S3's smallest."""
-    location = parse_location(f"s3://{bucket}/pre", ("s3",), scheme="s3", credentials="")
-    client = S3Client(location, {**options, "endpoint_url": proxy.url}, part_size=5 * MIB)
-    return RemoteObjectStore(client, RetryPolicy(deadline=30.0))
-
-
-@pytest.fixture
-def impatient(in_parts: RemoteObjectStore) -> RemoteObjectStore:
-    return RemoteObjectStore(in_parts._client, RetryPolicy(deadline=2.0, slowest=1024 * MIB, initial_backoff=0.05))
-
-
 @pytest.mark.parametrize("size", [0, 1, 11 * MIB], ids=["empty", "small", "11 MiB"])
 def test_a_put_is_one_conditional_request(proxied: RemoteObjectStore, proxy: FaultProxy, size: int) -> None:
     proxied.put_if_absent("a", bytes(size))
@@ -44,62 +31,48 @@ def test_a_put_is_one_conditional_request(proxied: RemoteObjectStore, proxy: Fau
     assert len(request.headers["x-amz-meta-checkmaite-token"]) == 32
 
 
-def test_a_large_put_sets_its_condition_where_it_becomes_visible(
-    in_parts: RemoteObjectStore, proxy: FaultProxy
+def test_a_put_of_40_mib_is_one_conditional_request_and_sent_piece_by_piece(
+    proxied: RemoteObjectStore, proxy: FaultProxy
 ) -> None:
-    data = b"".join(bytes([n]) * MIB for n in range(11))
-    in_parts.put_if_absent("large", data)
-    begin, *parts, end = proxy.requests
-    assert (begin.method, begin.path.endswith("?uploads")) == ("POST", True)
-    assert len(begin.headers["x-amz-meta-checkmaite-token"]) == 32
-    assert {part.method for part in parts} == {"PUT"}
-    assert sorted(len(part.body) for part in parts) == [MIB, 5 * MIB, 5 * MIB]
-    assert (end.method, end.headers["if-none-match"]) == ("POST", "*")
-    assert in_parts.get("large") == data
+    data = b"".join(bytes([n]) * MIB for n in range(40))
+    proxied.put_if_absent("large", data)
+    [request] = proxy.requests
+    assert (request.method, request.headers["if-none-match"]) == ("PUT", "*")
+    assert request.body.count(data) == 1
+    assert proxied.get("large") == data
 
 
-def test_a_large_put_that_finds_an_object_leaves_it_and_ends_its_upload(
-    in_parts: RemoteObjectStore, proxy: FaultProxy
+@pytest.mark.parametrize("size", [1, 33 * MIB, 80 * MIB], ids=["small", "33 MiB", "80 MiB"])
+def test_a_server_that_ignores_the_condition_at_the_end_of_an_upload_in_parts_never_lets_two_puts_win(
+    proxied: RemoteObjectStore, proxy: FaultProxy, size: int
 ) -> None:
-    in_parts.put_if_absent("large", b"first")
+    """It cannot be asked to: what is used is what the probe has proven."""
+    proxy.fault = lambda request: 500 if "uploads" in request.path or "uploadId" in request.path else None
+    proxied.probe()
+    proxied.put_if_absent("a", bytes(size))
     with pytest.raises(ObjectExistsError):
-        in_parts.put_if_absent("large", bytes(11 * MIB))
-    assert proxy.requests[-1].method == "DELETE"
-    assert "uploadId=" in proxy.requests[-1].path
-    assert in_parts.get("large") == b"first"
+        proxied.put_if_absent("a", b"1" * size)
+    assert proxied.get("a") == bytes(size)
+    assert not any("upload" in request.path for request in proxy.requests)
 
 
-@pytest.mark.parametrize("fails", ["second part", "end"])
-@pytest.mark.parametrize("fault", [503, Fault.RESET], ids=str)
-def test_a_large_put_that_cannot_be_finished_shows_nothing_and_ends_its_upload(
-    in_parts: RemoteObjectStore, impatient: RemoteObjectStore, proxy: FaultProxy, fails: str, fault: Fault | int
+def test_a_large_put_whose_answer_got_lost_knows_its_own_object(proxied: RemoteObjectStore, proxy: FaultProxy) -> None:
+    proxied.put_if_absent("connected", b"")
+    proxy.spoil(Fault.LOST)
+    proxied.put_if_absent("large", b"x" * 33 * MIB)
+    assert [request.method for request in proxy.requests][-1] == "HEAD"
+    assert proxied.get("large") == b"x" * 33 * MIB
+
+
+def test_what_is_too_large_for_one_put_is_refused_before_anything_is_sent(
+    proxied: RemoteObjectStore, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_parts.put_if_absent("connected", b"")
-
-    def broken(request: object) -> Fault | int | None:
-        method, path = request.method, request.path  # type: ignore[attr-defined]
-        if fails == "end":
-            return fault if method == "POST" and "uploadId=" in path else None
-        return fault if method == "PUT" and "partNumber=2" in path else None
-
-    proxy.fault = broken
-    with pytest.raises(StorageUnreachableError):
-        impatient.put_if_absent("large", bytes(11 * MIB))
-    proxy.spoil()
-    assert [info.key for info in in_parts.list()] == ["connected"]
-    begun = [request for request in proxy.requests if request.path.endswith("?uploads")]
-    ended = [request for request in proxy.requests if request.method == "DELETE"]
-    assert len(begun) == len(ended) >= 1
-
-
-def test_a_large_put_whose_last_answer_got_lost_knows_its_own_object(
-    in_parts: RemoteObjectStore, proxy: FaultProxy
-) -> None:
-    ends = iter([Fault.LOST])
-    proxy.fault = lambda request: next(ends, None) if request.method == "POST" and "uploadId=" in request.path else None
-    in_parts.put_if_absent("large", b"x" * 11 * MIB)
-    assert [request.method for request in proxy.requests].count("HEAD") == 1
-    assert in_parts.get("large") == b"x" * 11 * MIB
+    assert proxied._client.largest == 5 * 2**30
+    monkeypatch.setattr(S3Client, "largest", 10)
+    with pytest.raises(StorageError, match=r"pre/a was not written: it has 11 bytes, and .* 10 at most") as caught:
+        proxied.put_if_absent("a", bytes(11))
+    assert "Write less at once" in caught.value.hint
+    assert proxy.requests == []
 
 
 @pytest.mark.parametrize(

@@ -206,8 +206,7 @@ def _remedies(container: str) -> Remedies:
             Verb.READ: "Reading needs the right r of a SAS, or the role 'Storage Blob Data Reader'; a firewall or "
             "network rule of the account also answers so.",
             Verb.LIST: "Listing needs the right l of a SAS, or the role 'Storage Blob Data Reader'.",
-            Verb.WRITE: "Writing needs the right c of a SAS (w too above 32 MiB), or the role 'Storage Blob Data "
-            "Contributor'.",
+            Verb.WRITE: "Writing needs the right c of a SAS, or the role 'Storage Blob Data Contributor'.",
             Verb.DELETE: "Deleting needs the right d of a SAS, or the role 'Storage Blob Data Contributor'; jobs "
             "that only write results do without it.",
         },

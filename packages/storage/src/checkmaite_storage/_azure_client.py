@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["AzureClient"]
 
 _MIB = 2**20
-# One Put Blob needs only the right to create; a list of blocks needs the right to write, which can also overwrite.
-_SINGLE_PUT = 32 * _MIB
-_BLOCK = 16 * _MIB
+# One Put Blob needs only the right to create; a list of blocks needs the right to write, which can also overwrite. And
+# its condition is the one that a probe of some bytes proves.
+_LARGEST = 5000 * _MIB
 _FIRST_READ = 32 * _MIB  # the SDK's first request of a download, before the size is known
 _PAGE = 5000  # the most that the service gives
 _CONNECT_TIMEOUT = 5.0
@@ -68,6 +66,11 @@ class AzureClient:
         self._options = dict(options)
         self._account = account
         self._filesystem = PerProcess(self._make_filesystem)
+
+    @property
+    def largest(self) -> int:
+        """5000 MiB, what the service takes in one put."""
+        return _LARGEST
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -112,7 +115,7 @@ class AzureClient:
         return run_coroutine(self.filesystem, request, timeout=timeout)
 
     def create(self, name: str, data: bytes, token: str, timeout: float) -> None:
-        """Put a blob with ``If-None-Match: *``: in one request, or as blocks whose list is put so."""
+        """Put a blob with ``If-None-Match: *``, in one request."""
         from azure.core.exceptions import HttpResponseError
 
         async def request() -> None:
@@ -143,31 +146,12 @@ class AzureClient:
             return properties.metadata or {}
 
     async def _create(self, name: str, data: bytes, token: str, timeout: float) -> None:
-        from azure.core import MatchConditions
-        from azure.storage.blob import BlobBlock
-
         limits = _limits(timeout)
         metadata = {_TOKEN: token}
         async with self._blob(name) as blob:
-            if len(data) <= _SINGLE_PUT:
-                await blob.upload_blob(
-                    data,
-                    length=len(data),
-                    overwrite=False,
-                    metadata=metadata,
-                    raw_request_hook=_as_stream,
-                    **limits,
-                )
-                return
-            # Uncommitted blocks of all writers of one name lie in one place: ids of our own keep them apart.
-            attempt = secrets.token_hex(16)
-            blocks = []
-            for number, offset in enumerate(range(0, len(data), _BLOCK)):
-                block = base64.b64encode(f"{attempt}{number:08}".encode()).decode()
-                part = data[offset : offset + _BLOCK]
-                await blob.stage_block(block, part, length=len(part), raw_request_hook=_as_stream, **limits)
-                blocks.append(BlobBlock(block))
-            await blob.commit_block_list(blocks, match_condition=MatchConditions.IfMissing, metadata=metadata, **limits)
+            await blob.upload_blob(
+                data, length=len(data), overwrite=False, metadata=metadata, raw_request_hook=_as_stream, **limits
+            )
 
     def token(self, name: str, timeout: float) -> str | None:
         """The token in a blob's metadata."""
@@ -219,6 +203,8 @@ class AzureClient:
                 f"{self.location.uri} names the account {self._account!r}, but the connection string another one.",
                 hint="Unset AZURE_STORAGE_CONNECTION_STRING, or leave the account out of the URI.",
             )
+        # Above this the SDK would send blocks by itself; 64 MiB is its default.
+        filesystem.service_client._config.max_single_put_size = _LARGEST
         # A credentials object that was given to us is not ours to close.
         credential = None if "credential" in self._options else filesystem.credential
         close_with(filesystem, filesystem.service_client, credential)

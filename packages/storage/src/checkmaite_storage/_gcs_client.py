@@ -12,7 +12,7 @@ from urllib.parse import quote
 from checkmaite_core.errors import ConfigurationError, UnauthenticatedError
 from checkmaite_storage._gcs_errors import CorruptContentError, explain
 from checkmaite_storage._gcs_http import Answer, GcsResponseError, ask
-from checkmaite_storage._gcs_upload import TOKEN, upload
+from checkmaite_storage._gcs_upload import LARGEST, TOKEN, upload
 from checkmaite_storage._remote import (
     Entry,
     Failure,
@@ -60,6 +60,11 @@ class GcsClient:
         self.secrets = secrets
         self._options = dict(options)
         self._filesystem = PerProcess(self._make_filesystem)
+
+    @property
+    def largest(self) -> int:
+        """5 GiB."""
+        return LARGEST
 
     @property
     def filesystem(self) -> AbstractFileSystem:

@@ -20,7 +20,7 @@ from checkmaite_storage._remote import (
     transfer_seconds,
 )
 from checkmaite_storage._s3_errors import explain
-from checkmaite_storage._s3_write import TOKEN, create_object
+from checkmaite_storage._s3_write import LARGEST, TOKEN, create_object
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -37,21 +37,23 @@ class S3Client:
     Args:
         location: The bucket and prefix.
         options: Checked options of s3fs.
-        part_size: Bytes of each part of a multipart upload; objects of up to two parts go up in one request. S3
-            takes parts of 5 MiB and more.
     """
 
-    def __init__(self, location: Location, options: Mapping[str, Any], *, part_size: int = 16 * 2**20) -> None:
+    def __init__(self, location: Location, options: Mapping[str, Any]) -> None:
         self.location = location
         self.has_options = bool(options)
         self.remedies = _remedies(location)
         self._options = dict(options)
-        self._part_size = part_size
         self._own = PerProcess(self._make_own)
         self._reading = PerProcess(lambda: self._make(self._options))
 
     def __repr__(self) -> str:
         return f"S3Client({self.location.uri!r})"
+
+    @property
+    def largest(self) -> int:
+        """5 GiB."""
+        return LARGEST
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -83,7 +85,7 @@ class S3Client:
         return Page(entries, answer.get("NextContinuationToken"))
 
     def create(self, name: str, data: bytes, token: str, timeout: float) -> None:
-        """A PutObject, or a multipart upload whose end is the condition."""
+        """One conditional PutObject, whatever the size."""
         filesystem = self._own.get()
         metadata = {**self._options.get("s3_additional_kwargs", {}).get("Metadata", {}), TOKEN: token}
         run_coroutine(
@@ -91,7 +93,6 @@ class S3Client:
             create_object,
             filesystem,
             data,
-            part_size=self._part_size,
             where={"Bucket": self.location.container, "Key": name},
             metadata=metadata,
             timeout=timeout,

@@ -24,7 +24,6 @@ _CODES: Mapping[str, Kind] = {
     "RequestTimeTooSkewed": Kind.UNAUTHENTICATED,
     "SignatureDoesNotMatch": Kind.UNAUTHENTICATED,
     "TokenRefreshRequired": Kind.UNAUTHENTICATED,
-    "NoSuchUpload": Kind.TRANSIENT,  # our upload was ended by someone's clean-up: it is begun anew
     "BadDigest": Kind.TRANSIENT,  # damaged on the way to the server
     "IncompleteBody": Kind.TRANSIENT,
     "RequestTimeout": Kind.TRANSIENT,
@@ -48,9 +47,6 @@ _STATUSES: Mapping[int, Kind] = {
 
 def explain(error: BaseException) -> Failure:
     """Read an exception that a request let pass."""
-    if isinstance(error, BaseExceptionGroup):  # several parts of an upload failed: a final reason goes first
-        failures = [explain(each) for each in error.exceptions]
-        return next((failure for failure in failures if not failure.kind.is_retried), failures[0])
     from botocore.exceptions import ClientError
 
     answered = error if isinstance(error, ClientError) else error.__cause__  # s3fs wraps what the server said

@@ -56,6 +56,11 @@ class Client(Protocol):
         ...
 
     @property
+    def largest(self) -> int:
+        """Bytes of the largest object that :meth:`create` takes: always one request, whose condition a probe proves."""
+        ...
+
+    @property
     def secrets(self) -> frozenset[str]:
         """Values that must not be shown."""
         ...
@@ -74,7 +79,10 @@ class Client(Protocol):
         ...
 
     def create(self, name: str, data: bytes, token: str, timeout: float) -> None:
-        """Put an object where none is, with ``token`` in its metadata; the server checks the condition."""
+        """Put an object where none is, with ``token`` in its metadata; the server checks the condition.
+
+        In one request: servers exist that check it there, and not where an upload in parts ends.
+        """
         ...
 
     def token(self, name: str, timeout: float) -> str | None:

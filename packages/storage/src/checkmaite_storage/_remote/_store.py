@@ -96,6 +96,13 @@ class RemoteObjectStore:
     def put_if_absent(self, key: str, data: bytes) -> None:
         """Create one object; see :meth:`ObjectStore.put_if_absent`."""
         name, uri = self._location.name_of(check_key(key)), self._uri_of(key)
+        if len(data) > self._client.largest:
+            raise StorageError(
+                f"{uri} was not written: it has {len(data):,} bytes, and an object here has {self._client.largest:,} "
+                "at most. Nothing was sent.",
+                hint="Write less at once: fewer records in one run, or outputs and reports that are smaller.",
+                uri=uri,
+            )
         token = secrets.token_hex(16)
         retrying = self._policy.begin(len(data))
         is_in_doubt = False  # an attempt was made whose answer we do not know

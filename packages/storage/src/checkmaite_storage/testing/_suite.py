@@ -98,8 +98,8 @@ class ObjectStoreSuite(StandardSuite, standard=True):
         assert caught.value.uri.endswith("/key")
         assert store.get("key") == b"first"
 
-    def test_an_object_of_20_mib_is_read_back_and_not_overwritten(self, store: ObjectStore) -> None:
-        data = os.urandom(20 * 2**20)
+    def test_an_object_of_40_mib_is_read_back_and_not_overwritten(self, store: ObjectStore) -> None:
+        data = os.urandom(40 * 2**20)
         store.put_if_absent("large", data)
         with pytest.raises(ObjectExistsError):
             store.put_if_absent("large", data[::-1])
