@@ -18,6 +18,7 @@ from checkmaite_core.errors import (
     JobTimeoutError,
     PreflightError,
     SealedError,
+    WriteConflictError,
 )
 from checkmaite_core.errors import StorageError as _StorageError
 from checkmaite_core.preflight import PreflightReport
@@ -42,6 +43,8 @@ def _example(kind: type[CheckmaiteError]) -> CheckmaiteError:
         more["uri"] = "file:///x"
     if issubclass(kind, EpochTakenError | SealedError):
         more["epoch"] = 2
+    if issubclass(kind, WriteConflictError):
+        more.update(event_id="run-1", difference="a number")
     if issubclass(kind, PreflightError):
         more["report"] = PreflightReport(backend="ray", address="local", store="./store")
     return kind("the run broke.", hint="Mend it.", **more)

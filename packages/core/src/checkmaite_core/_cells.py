@@ -15,7 +15,17 @@ from enum import Enum, StrEnum
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["NotExactError", "Scalar", "ScalarType", "check_unicode", "exact", "plain_number", "show", "surrogate_in"]
+__all__ = [
+    "NotExactError",
+    "Scalar",
+    "ScalarType",
+    "_surrogate_in",
+    "check_unicode",
+    "encodable",
+    "exact",
+    "plain_number",
+    "show",
+]
 
 Scalar = str | int | float | bool | bytes | datetime | date | None
 """What one cell can hold."""
@@ -89,7 +99,7 @@ def plain_number(value: Any) -> Any:
     return value
 
 
-def surrogate_in(text: str) -> int | None:
+def _surrogate_in(text: str) -> int | None:
     """Position of the first lone surrogate of a text, which UTF-8 cannot encode; None if there is none."""
     if text.isascii():
         return None
@@ -106,7 +116,7 @@ def check_unicode(text: str) -> str:
     Raises:
         NotExactError: It holds a lone surrogate.
     """
-    position = surrogate_in(text)
+    position = _surrogate_in(text)
     if position is None:
         return text
     raise NotExactError(
@@ -114,6 +124,17 @@ def check_unicode(text: str) -> str:
         "Such texts come from file names and bytes that are not UTF-8: decode them in their own encoding, or write "
         "text.encode('utf-8', 'backslashreplace').decode().",
     )
+
+
+def encodable(value: Any) -> Any:
+    """For a field of a pydantic model: the value, if it is no text that UTF-8 cannot encode.
+
+    pydantic would refuse it as well, where it counts characters, and say nothing that helps.
+
+    Raises:
+        NotExactError: It is such a text.
+    """
+    return check_unicode(value) if isinstance(value, str) else value
 
 
 def show(value: Any) -> str:

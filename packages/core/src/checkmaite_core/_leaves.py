@@ -22,21 +22,21 @@ _HOLDS_ONE = frozenset(
 _HOLDS_SEVERAL = frozenset({"choices", "steps", "definitions", "items_schema"})
 
 
-def with_steps_before(
-    schema: CoreSchema, step: Callable[[Mapping[str, Any], str | None], Before | None], field: str | None = None
-) -> CoreSchema:
-    """The schema with steps of ours before its innermost ones.
+Step = Callable[[Mapping[str, Any], str | None], Before | None]
+
+
+def with_steps_before(schema: CoreSchema, step: Step) -> CoreSchema:
+    """The schema with steps of ours before its innermost ones; models inside the model keep their own.
 
     Args:
         schema: Of a model, as pydantic made it; it is not changed.
         step: Gets an innermost schema and the name of the model's field that it belongs to; returns what is to be
             done with a value before it, or None for nothing.
-        field: The field that ``schema`` belongs to.
     """
-    return _walked(schema, step, field)  # type: ignore[no-any-return]
+    return _walked(schema, step, None)  # type: ignore[no-any-return]
 
 
-def _walked(schema: Any, step: Callable[[Mapping[str, Any], str | None], Before | None], field: str | None) -> Any:
+def _walked(schema: Any, step: Step, field: str | None) -> Any:
     if not isinstance(schema, dict):
         return schema
     changed = dict(schema)

@@ -9,12 +9,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from checkmaite_core.capability import Capability
-from checkmaite_core.errors import CheckmaiteError, InvalidCapabilityError
+from checkmaite_core.errors import CheckmaiteError, InvalidCapabilityError, RunContractError
+from checkmaite_core.inputs import InputRef, Inputs, own_id
+from checkmaite_core.naming import check_text
 from checkmaite_core.record import ScalarType, columns_of
-from checkmaite_core.run import CapabilityConfig, config_identity
+from checkmaite_core.run import CapabilityConfig, config_identity, config_text
 from checkmaite_core.store import ResultStore
 
-__all__ = ["FIRST_WAIT_S", "check_config", "columns_known", "record_classes"]
+__all__ = ["FIRST_WAIT_S", "check_config", "check_texts", "columns_known", "record_classes"]
 
 FIRST_WAIT_S = 60.0
 """Seconds that a job waits for its store before its work. Then it fails, to be tried again: nothing is lost yet."""
@@ -32,9 +34,14 @@ def check_config(capability: Any, config: Any) -> None:
         except Exception:  # it needs values: run() will say so at once
             return
     if not isinstance(config, CapabilityConfig):
-        return  # how another's config is told is the affair of the run that has it
+        _check_foreign_config(config)
+        return
     try:
         config_identity(config)
+    except RunContractError as error:
+        raise InvalidCapabilityError(
+            f"the config cannot be stored, so nothing was started: {_culprit(config)}{error.message}", hint=error.hint
+        ) from None
     except CheckmaiteError:
         raise
     except Exception as error:  # a user's serializer: whatever it raises would be raised after the work
@@ -43,6 +50,36 @@ def check_config(capability: Any, config: Any) -> None:
             hint="Give the field a type that JSON has (numbers, text, lists, mappings), or a pydantic serializer; what "
             "is no part of the run's identity can be excluded with Field(exclude=True).",
         ) from error
+
+
+def _check_foreign_config(config: Any) -> None:
+    """How another's config is told is the affair of the run that has it; but no text that cannot be stored."""
+    try:
+        config_text(config)
+    except RunContractError as error:
+        raise InvalidCapabilityError(
+            f"the config cannot be stored, so nothing was started: {error.message}", hint=error.hint
+        ) from None
+    except Exception:  # not ours to tell
+        return
+
+
+def check_texts(capability_id: str, name: str, inputs: Inputs) -> None:
+    """Refuse names that could not be stored once the work is done.
+
+    Raises:
+        InvalidCapabilityError: A text holds a lone surrogate; the message names it.
+    """
+    named = [(capability_id, "the capability's id")]
+    for kind in ("models", "datasets", "metrics"):
+        for position, value in enumerate(getattr(inputs, kind)):
+            texts = {"id": own_id(value), "uri": getattr(value, "uri", None) if isinstance(value, InputRef) else None}
+            named += [(text, f"the {what} of {kind}[{position}]") for what, text in texts.items() if text is not None]
+    for text, what in [*named, (name, "the job's name")]:  # which is made of the others, if it was not given
+        try:
+            check_text(text, what)
+        except RunContractError as error:
+            raise InvalidCapabilityError(error.message, hint=error.hint) from None
 
 
 def _culprit(config: CapabilityConfig) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from checkmaite_core._cells import encodable
 from checkmaite_core.errors import InvalidCapabilityError, RunContractError
 
 __all__ = ["DatasetRef", "InputRef", "Inputs", "ModelRef", "input_id", "label", "load_inputs"]
+
+
+_Text = Annotated[str, BeforeValidator(encodable)]
 
 
 class InputRef(BaseModel):
@@ -27,8 +31,8 @@ class InputRef(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str = Field(min_length=1)
-    uri: str = Field(min_length=1)
+    id: _Text = Field(min_length=1)
+    uri: _Text = Field(min_length=1)
     loader: str | Callable[[str], Any]
     fingerprint: str | None = None
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from checkmaite_core._cells import NotExactError, check_unicode
 from checkmaite_core.errors import RunContractError
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "check_probe_token",
     "check_run_uid",
     "check_table_name",
+    "check_text",
     "compute_run_uid",
     "new_job_id",
     "new_probe_token",
@@ -75,6 +77,22 @@ def check_table_name(value: object) -> str:
     return value
 
 
+def check_text(value: str, what: str) -> str:
+    """Return ``value`` if it can be stored.
+
+    Args:
+        value: A text, such as an id.
+        what: What it is, for the error.
+
+    Raises:
+        RunContractError: It holds a lone surrogate.
+    """
+    try:
+        return check_unicode(value)
+    except NotExactError as error:
+        raise RunContractError(f"{what} cannot be used: {error.why}", hint=error.hint) from None
+
+
 def compute_run_uid(capability_id: str, config: Mapping[str, Any], inputs: Mapping[str, Sequence[str]]) -> str:
     """Identity of a run: SHA-256 (hex) over what was run, how, and on what.
 
@@ -85,12 +103,19 @@ def compute_run_uid(capability_id: str, config: Mapping[str, Any], inputs: Mappi
 
     The digest is taken over canonical JSON (sorted keys, no spaces, UTF-8), so it is the same in every
     process and on every platform.
+
+    Raises:
+        RunContractError: An id cannot be encoded.
     """
     document = {
         "capability": capability_id,
         "config": config,
         "inputs": {kind: list(ids) for kind, ids in inputs.items()},
     }
+    for kind, ids in inputs.items():
+        for one in ids:
+            check_text(one, f"an id among the {kind}")
+    check_text(capability_id, "capability_id")
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
+from checkmaite_core._cells import encodable
 from checkmaite_core.errors import ConfigurationError
 from checkmaite_core.evolving import Given
 
@@ -30,7 +31,7 @@ def _as_utc(value: datetime) -> datetime:
 
 
 UtcTime = Annotated[datetime, AfterValidator(_as_utc)]
-_Name = Annotated[str, Field(min_length=1, max_length=1024)]
+_Name = Annotated[str, Field(min_length=1, max_length=1024), BeforeValidator(encodable)]
 
 
 class Provenance(Given):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from checkmaite_core._cells import NotExactError, check_unicode
 from checkmaite_core.errors import RunContractError
 from checkmaite_core.evolving import Evolving
 
@@ -68,14 +69,13 @@ def as_report(value: Any) -> Report | None:
     if value is None:
         return None
     report = value if isinstance(value, InlineTextReport | ArtifactReport) else _converted(value)
-    if isinstance(report, InlineTextReport):
-        try:
-            report.content.encode()
-        except UnicodeEncodeError:
-            raise RunContractError(
-                "the text of the report holds a lone surrogate, which UTF-8 cannot encode.",
-                hint="Clean the text with text.encode('utf-8', 'replace').decode().",
-            ) from None
+    for name, text in report.model_dump(exclude={"kind", "size"}).items():
+        if isinstance(text, str):
+            try:
+                check_unicode(text)
+            except NotExactError as error:
+                what = "the text" if name == "content" else name
+                raise RunContractError(f"{what} of the report cannot be stored: {error.why}", hint=error.hint) from None
     return report
 
 

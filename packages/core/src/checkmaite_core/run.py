@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_jsonable_python
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, to_jsonable_python
 
+from checkmaite_core._cells import NotExactError, check_unicode, plain_number
+from checkmaite_core._leaves import with_steps_before
 from checkmaite_core.errors import RunContractError
 from checkmaite_core.input_identity import InputIdentity, covering_uid
-from checkmaite_core.naming import check_event_id, check_run_uid, compute_run_uid
+from checkmaite_core.naming import check_event_id, check_run_uid, check_text, compute_run_uid
 from checkmaite_core.provenance import Provenance, utc_now
 from checkmaite_core.record import Record, tabulate
 from checkmaite_core.reference import CapabilityRunRef
@@ -38,9 +41,15 @@ class CapabilityConfig(BaseModel):
             does not change what it finds, so this field is not part of the run's identity.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     resources: Resources | None = Field(default=None, exclude=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        # pydantic would turn a NumPy int into an int by way of a float.
+        numbers = frozenset({"int", "float", "bool"})
+        return with_steps_before(handler(source), lambda leaf, _: plain_number if leaf["type"] in numbers else None)
 
 
 class CapabilityOutputs(BaseModel):
@@ -154,19 +163,24 @@ def config_identity(config: BaseModel, *, only: str | None = None) -> Any:
 
     Raises:
         PydanticSerializationError: Something in it has no JSON form.
+        RunContractError: A text in it cannot be encoded, or a number of an array library has no exact form.
     """
-    return _ordered(config.model_dump(mode="python", include=None if only is None else {only}))
+    try:
+        return _ordered(config.model_dump(mode="python", include=None if only is None else {only}))
+    except NotExactError as error:
+        raise RunContractError(f"in the config, {error.why}", hint=error.hint) from None
 
 
 def _ordered(value: Any) -> Any:
     """A value as JSON values that are the same in every process: sets have no order, so they get one."""
     if isinstance(value, Mapping):
-        return {str(to_jsonable_python(key)): _ordered(item) for key, item in value.items()}
+        return {check_unicode(str(to_jsonable_python(key))): _ordered(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted((_ordered(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
     if isinstance(value, list | tuple):
         return [_ordered(item) for item in value]
-    return to_jsonable_python(value)
+    plain = to_jsonable_python(plain_number(value))
+    return check_unicode(plain) if isinstance(plain, str) else plain
 
 
 def bundle_run(
@@ -200,6 +214,7 @@ def bundle_run(
             f"capability_id of {type(run).__qualname__} is {capability_id!r}.",
             hint="Give the run the id of the capability that made it.",
         )
+    check_text(capability_id, "capability_id")
     extract = _attribute(run, "extract")
     stored_uid = covering_uid(run_uid, inputs)
     tables = tabulate(extract(), run_uid, stored_as=stored_uid)
@@ -217,7 +232,11 @@ def bundle_run(
         created_at=utc_now(),
     )
     return RunBundle(
-        event_id=event_id, reference=reference, provenance=provenance, config=_config_text(run), tables=tables
+        event_id=event_id,
+        reference=reference,
+        provenance=provenance,
+        config=config_text(getattr(run, "config", None)),
+        tables=tables,
     )
 
 
@@ -252,7 +271,7 @@ def _attribute(run: Any, name: str) -> Any:
 
 def _metadata_ids(run: Any, name: str) -> tuple[str, ...]:
     metadata = _attribute(run, name)
-    ids = []
+    ids: list[str] = []
     for item in metadata or ():
         value = item.get("id") if isinstance(item, Mapping) else None
         if not isinstance(value, str) or not value:
@@ -260,13 +279,40 @@ def _metadata_ids(run: Any, name: str) -> tuple[str, ...]:
                 f"{name} of {type(run).__qualname__} has an entry without an id: {item!r:.200}.",
                 hint=f"Make {name} a list of mappings, each with an 'id' that is a string.",
             )
-        ids.append(value)
+        ids.append(check_text(value, f"the id {len(ids)} of {name}"))
     return tuple(ids)
 
 
-def _config_text(run: Any) -> str:
-    """The run's config as JSON, for people who ask the runs table; foreign configs need not be pydantic's."""
-    config = getattr(run, "config", None)
-    if isinstance(config, BaseModel):
-        config = config.model_dump(mode="json", fallback=repr)
-    return json.dumps(config, sort_keys=True, default=repr)
+def config_text(config: Any) -> str:
+    """A config as JSON, for people who ask the runs table; foreign configs need not be pydantic's.
+
+    Numbers that JSON does not have are texts there, which SQL can cast: ``"NaN"``, ``"Infinity"``, ``"-Infinity"``.
+
+    Raises:
+        RunContractError: A text in it cannot be encoded.
+    """
+    if isinstance(config, CapabilityConfig):
+        config = config.model_dump(mode="json", fallback=_told)
+    elif isinstance(config, BaseModel):  # in its own JSON, NaN of an unknown type would be null
+        config = to_jsonable_python(config.model_dump(mode="python"), inf_nan_mode="constants", fallback=_told)
+    try:
+        # Twice: what json makes of unknown values is only known when it has.
+        plain = json.loads(json.dumps(config, default=_told))
+        return json.dumps(_with_texts_for_what_json_lacks(plain), sort_keys=True, allow_nan=False)
+    except NotExactError as error:
+        raise RunContractError(f"in the config, {error.why}", hint=error.hint) from None
+
+
+def _told(value: Any) -> Any:
+    number = plain_number(value)
+    return repr(value) if number is value else number
+
+
+def _with_texts_for_what_json_lacks(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {check_unicode(key): _with_texts_for_what_json_lacks(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_texts_for_what_json_lacks(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return check_unicode(value) if isinstance(value, str) else value

@@ -16,7 +16,7 @@ from checkmaite_core.capability import Capability
 from checkmaite_core.committing import CommitPolicy
 from checkmaite_core.deployment import Environment, SkewPolicy, describe_alike, describe_environment, require_match
 from checkmaite_core.deployment.reached import pack
-from checkmaite_core.early_checks import check_config
+from checkmaite_core.early_checks import check_config, check_texts
 from checkmaite_core.errors import InvalidCapabilityError, PayloadError, SubmissionError
 from checkmaite_core.evolving import Evolving
 from checkmaite_core.input_identity import Identifier, InputIdentity
@@ -195,6 +195,7 @@ def prepare_submission(
         check_config(capability, config)
         check_threshold(work.report_threshold)
         name = _checked_name(work.name) or _name(capability, inputs)
+        check_texts(capability_id, name, inputs)
         demand = Resources.parse(work.resources, "submit_capability")
         demand = demand.over(Resources.parse(getattr(config, "resources", None), "the config"))
         demand = demand.over(Resources.parse(getattr(capability, "resources", None), "the capability"))
