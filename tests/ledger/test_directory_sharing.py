@@ -6,6 +6,7 @@ import pytest
 from directory_steps import CANCELLED, COMPLETED, FAILED, FAILURE, events_of, replayed, request, run
 
 from checkmaite_core.job import JobOrigin
+from checkmaite_core.outcome import Outcome
 from checkmaite_ledger.directory import Answer, AttemptEnd, Directory, Limits, Request
 from checkmaite_ledger.events import Accepted, Adopted, Event
 
@@ -47,6 +48,23 @@ def test_equal_work_that_completed_is_reused(directory: Directory) -> None:
     events, answers = submit(directory, request("b", "k"))
     assert answers == [("a", REUSED)]
     assert events == [Adopted("a", 2.0, "ada@host", "b")]
+
+
+def test_work_that_used_what_its_key_does_not_cover_is_not_given_to_anyone(directory: Directory) -> None:
+    why = 'it read "labels".json, which its run key does not cover'
+    outcome = Outcome.model_validate_json(COMPLETED)
+    run(directory, request("a", "k"))
+    assert submit(directory, request("b", "k"))[1] == [("a", ADOPTED)]
+    end(directory, "a", outcome.model_copy(update={"key_uncertain": why}).model_dump_json())
+    assert submit(directory, request("c", "k"))[1] == [("c", STARTED)]
+    assert why.removeprefix("it ") in (directory.jobs["c"].reason or "")
+
+
+def test_a_text_that_looks_like_an_uncertain_key_is_none(directory: Directory) -> None:
+    outcome = Outcome.model_validate_json(COMPLETED).model_copy(update={"read": ('","key_uncertain":"x",',)})
+    run(directory, request("a", "k"))
+    end(directory, "a", outcome.model_dump_json())
+    assert submit(directory, request("b", "k"))[1] == [("a", REUSED)]
 
 
 @pytest.mark.parametrize("outcome", [FAILED, CANCELLED])

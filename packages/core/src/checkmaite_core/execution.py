@@ -43,6 +43,7 @@ from checkmaite_core.staging import StagedRun
 from checkmaite_core.stopping import CancelWatch, Stop, cancelled_error, store_stop, unforeseen, user_code
 from checkmaite_core.store import ResultStore, RunBundle, upload_large_report
 from checkmaite_core.submission import Payload, WorkOrder
+from checkmaite_core.uses import RECORD_LOST, Uses
 
 __all__ = ["cancelled_error", "execute", "maintain", "settle"]
 
@@ -74,17 +75,21 @@ def execute(
         node: This node, by the resource that its cluster has for it.
     """
     started_at = utc_now()
-    keeper = Keeper(order, payload, pickler, loads, node)
+    keeper, uses = Keeper(order, payload, pickler, loads, node), Uses(order)
     try:
-        reference = _guarded(order, payload, loads, CancelWatch(monitor), keeper, attempt)
+        reference = _guarded(order, payload, loads, CancelWatch(monitor), keeper, uses, attempt)
     except Stop as stop:
         again = stop.raised and is_named(stop.error, retry_exceptions)
         failure = FailureRecord.from_exception(
             stop.error, stop.kind, retryable=again or _is_transient(stop.error), attempts=attempt
         )
         failure = keeper.noted(failure)
-        return Unsettled(failure=failure) if again else settle(order, failure, started_at=started_at)
-    return Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
+        if again:
+            return Unsettled(failure=failure)
+        settled = settle(order, failure, started_at=started_at)
+        return uses.told_in(settled) if settled.status is JobStatus.COMPLETED else settled
+    outcome = Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
+    return uses.told_in(outcome)
 
 
 def settle(order: WorkOrder, failure: FailureRecord, *, started_at: datetime | None = None) -> Outcome:
@@ -104,7 +109,8 @@ def settle(order: WorkOrder, failure: FailureRecord, *, started_at: datetime | N
         failure = failure.model_copy(update={"message": note})
         reference = None
     if reference is not None:
-        return Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
+        outcome = Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
+        return outcome.model_copy(update={"key_uncertain": RECORD_LOST})
     status = JobStatus.CANCELLED if failure.kind is FailureKind.CANCELLED else JobStatus.FAILED
     return Outcome(status=status, failure=failure, started_at=started_at, finished_at=utc_now())
 
@@ -135,10 +141,16 @@ def maintain(order: WorkOrder, *, at_least: int) -> FailureRecord | None:
 
 
 def _guarded(
-    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: CancelWatch, keeper: Keeper, attempt: int
+    order: WorkOrder,
+    payload: bytes,
+    loads: Callable[[bytes], Any],
+    watch: CancelWatch,
+    keeper: Keeper,
+    uses: Uses,
+    attempt: int,
 ) -> CapabilityRunRef:
     try:
-        return _run_and_commit(order, payload, loads, watch, keeper, attempt)
+        return _run_and_commit(order, payload, loads, watch, keeper, uses, attempt)
     except Stop:
         raise
     except MemoryError as error:
@@ -148,7 +160,13 @@ def _guarded(
 
 
 def _run_and_commit(
-    order: WorkOrder, payload: bytes, loads: Callable[[bytes], Any], watch: CancelWatch, keeper: Keeper, attempt: int
+    order: WorkOrder,
+    payload: bytes,
+    loads: Callable[[bytes], Any],
+    watch: CancelWatch,
+    keeper: Keeper,
+    uses: Uses,
+    attempt: int,
 ) -> CapabilityRunRef:
     def asked(what: str, action: Callable[[ResultStore], T], timeout_s: float = order.commit.commit_timeout_s) -> T:
         return _asked(order, watch, what, action, timeout_s)
@@ -158,7 +176,8 @@ def _run_and_commit(
         committed = asked("asking for the commit", lambda store: store.reference(order.job_id)) if attempt > 1 else None
         if committed is not None:
             return committed
-        work = _unpickle(order, payload, loads, watch)
+        with uses.recorded():
+            work = _unpickle(order, payload, loads, watch)
     except CheckmaiteError as error:
         raise Stop(FailureKind.DEPLOYMENT, error) from error
     # Before the work, not after it: hours of computing must not end in a store that cannot be opened, or that has the
@@ -171,8 +190,9 @@ def _run_and_commit(
         if compare is not None:
             asked("comparing columns", compare, min(FIRST_WAIT_S, order.commit.commit_timeout_s))
         kept = asked("reading what was staged", keeper.kept_before) if attempt > 1 else None
-        staged = _outputs(order, work, keeper, store, watch) if kept is None else kept
-    bundle = _bundle(order, staged, work, store.uri, watch)
+        staged = _outputs(order, work, keeper, uses, store, watch) if kept is None else kept
+    with uses.recorded():
+        bundle = _bundle(order, staged, work, store.uri, watch)
 
     def commit(store: ResultStore) -> CapabilityRunRef:
         keeper.upload(store)
@@ -218,10 +238,12 @@ def _unpickle(
     return work
 
 
-def _outputs(order: WorkOrder, work: Payload, keeper: Keeper, store: ResultStore, watch: CancelWatch) -> StagedRun:
+def _outputs(
+    order: WorkOrder, work: Payload, keeper: Keeper, uses: Uses, store: ResultStore, watch: CancelWatch
+) -> StagedRun:
     """Run the capability, and stage what it returns if that took long."""
     begun = time.monotonic()
-    with user_code(order.job_id, watch), monitored(watch):
+    with uses.of_run(work.inputs), user_code(order.job_id, watch), monitored(watch):
         inputs = work.inputs if isinstance(work.capability, Capability) else load_inputs(work.inputs)
         run = work.capability.run(
             models=list(inputs.models),

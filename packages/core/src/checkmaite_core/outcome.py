@@ -26,6 +26,8 @@ class Outcome(Evolving):
         finished_at: When the end was known (UTC).
         key_uncertain: Why equal work must not be given this job's results, in plain words, such as "it read
             data/labels.json, which its run key does not cover"; None if it may.
+        imported: First-party modules that it used, by name; the first of them where there are many.
+        read: Data files beside first-party code that it read, likewise.
     """
 
     status: JobStatus
@@ -34,6 +36,8 @@ class Outcome(Evolving):
     started_at: UtcTime | None = None
     finished_at: UtcTime
     key_uncertain: str | None = None
+    imported: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from checkmaite_core.job import JobStatus
 from checkmaite_ledger.records import JobRecord
 
-__all__ = ["RunKeys", "may_hold"]
+__all__ = ["RunKeys", "is_uncertain", "may_hold"]
 
 
 def may_hold(record: JobRecord) -> bool:
@@ -17,8 +17,14 @@ def may_hold(record: JobRecord) -> bool:
     One that waits to be settled has failed, unless it turns out to have committed before that.
     """
     if record.ended:
-        return record.status is JobStatus.COMPLETED
+        return record.status is JobStatus.COMPLETED and not is_uncertain(record)
     return record.cancel_requested_at is None and not record.failure
+
+
+def is_uncertain(record: JobRecord) -> bool:
+    """Whether a job that has ended used what its run key does not cover."""
+    # Not parsed, as this is asked of every job of a ledger. Within a text, JSON has a backslash before a quote.
+    return '"key_uncertain":"' in record.outcome
 
 
 class RunKeys:

@@ -47,9 +47,8 @@ def facts_here(name: str, look: Look) -> Facts | None:
         return known[1]
 
 
-def remember_loaded(names: set[str]) -> None:
+def remember_loaded(names: set[str], look: Look) -> None:
     """Remember the code of modules that have just been loaded."""
-    look = Look()
     for name in names:
         facts_here(name, look)
 
