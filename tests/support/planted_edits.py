@@ -303,7 +303,7 @@ CHANGING: dict[str, Edit] = {
             "work.py": "from checkmaite_core import DatasetRef\nclass Own:\n    id = 'own'\n"
             "    def run(self, datasets, **_):\n        return datasets[0]()\ndef make():\n"
             "    return {'capability': Own(), 'datasets': ["
-            "DatasetRef(id='d', uri='u', loader=':'.join(['loading', 'load']))]}\n",
+            "DatasetRef(id='d', uri='u', fingerprint='f', loader=':'.join(['loading', 'load']))]}\n",
             "loading.py": "import helper\ndef load(uri):\n    return helper.value\n",
             "helper.py": VALUE.format(1),
         },
