@@ -52,6 +52,38 @@ def test_a_prediction_without_an_answer_counts_as_wrong_and_is_told_apart(scores
     assert "invalid scores" in run.collect_md_report(0.5)
 
 
+@pytest.mark.parametrize("nothing", [math.nan, math.inf, -math.inf])
+def test_without_a_usable_score_there_is_no_figure_but_a_warning(scores_of: Evaluate, nothing: float) -> None:
+    run = scores_of([0, 1, 1], [[nothing, nothing]] * 3)
+    out = run.outputs
+    counts = {"images", "labelled_images", "unlabelled_images", "invalid_predictions", "classes", "classes_present"}
+    figures = out.overall.model_dump(exclude=counts | {"warning"})
+    assert set(figures.values()) == {None}
+    assert out.overall.invalid_predictions == 3
+    measured = {name for one in out.classes for name in ("precision", "recall", "f1") if getattr(one, name) is not None}
+    assert measured == set()
+    for told in (run.collect_md_report(0.5), run.extract()[0].model_dump()["warning"]):
+        assert "3 of 3 images have no usable scores" in told
+        assert "no figure is defined" in told
+
+
+def test_where_only_unlabelled_images_have_usable_scores_nothing_was_measured(
+    evaluate: Evaluate, make_dataset: Make, make_model: Make
+) -> None:
+    dataset = make_dataset(2, targets=[np.array(RIGHT), np.array([0.0, 0.0])])
+    out = evaluate(make_model([[math.nan, 0.0], RIGHT]), dataset).outputs
+    assert (out.overall.accuracy, out.overall.macro_f1, out.overall.images) == (None, None, 2)
+    assert "1 of 2 images have no usable label" in (out.overall.warning or "")
+    assert "no figure is defined" in (out.overall.warning or "")
+
+
+def test_some_unusable_scores_are_warned_of(scores_of: Evaluate) -> None:
+    run = scores_of([0, 0], [RIGHT, [math.nan, 1.0]])
+    assert "1 of 2 images have no usable scores" in (run.outputs.overall.warning or "")
+    assert "count as wrong" in run.collect_md_report(0.5)
+    assert scores_of([0, 0], [RIGHT, RIGHT]).outputs.overall.warning is None
+
+
 def test_minus_infinity_is_the_logit_of_an_impossible_class(scores_of: Evaluate) -> None:
     overall = scores_of([1], [[-math.inf, 2.0]]).outputs.overall
     assert (overall.accuracy, overall.invalid_predictions, overall.mean_confidence) == (1.0, 0, 1.0)

@@ -139,3 +139,31 @@ def test_a_metric_computes_what_maite_itself_has_it_compute(
     outputs = evaluate(make_model(scores), dataset, Accuracy(), batch_size=8).outputs
     expected, _, _ = maite.tasks.evaluate(model=make_model(scores), metric=Accuracy(), dataset=dataset, batch_size=8)
     assert outputs.metric_values[0].value == expected["accuracy"] == pytest.approx(outputs.overall.accuracy)
+
+
+def test_what_a_metric_makes_of_unusable_scores_is_no_figure(
+    evaluate: Evaluate, make_dataset: Make, make_model: Make, make_metric: Make
+) -> None:
+    metric = make_metric({"x": 0.25, "none": math.nan}, name="m")
+    run = evaluate(make_model([[math.nan, math.nan]]), make_dataset(1), metric)
+    assert [(value.value, value.note) for value in run.outputs.metric_values] == [
+        (None, "no image has usable scores; the metric computed 0.25 from none"),
+        (None, "not finite: nan"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (2**53 + 1, (None, f"no float equals {2**53 + 1}")),
+        (np.ma.masked, (None, "masked")),
+        (np.ma.array([0.5, 0.25, 0.75], mask=[False, True, False]), (0.5, None)),
+    ],
+)
+def test_a_value_that_is_missing_or_inexact_is_null_with_a_note(
+    compute: Callable[[Any], list[Any]], value: Any, found: tuple[Any, Any]
+) -> None:
+    rows = compute({"x": value})
+    assert rows[0][3:] == found
+    if len(rows) > 1:
+        assert rows[1][3:] == (None, "masked")

@@ -225,7 +225,21 @@ def test_one_image_of_another_size_is_an_outlier_among_equal_ones(
 
 def test_few_images_have_no_outliers(inspect_quality: Inspect, make_dataset: Make) -> None:
     images = [textured(seed) for seed in range(8)] + [textured(9, (3, 40, 400))]
-    assert found(inspect_quality(make_dataset(images)), "outlier") == []
+    run = inspect_quality(make_dataset(images))
+    assert found(run, "outlier") == []
+    assert run.outputs.summary.outlier_images is None
+    for told in (run.outputs.summary.warning or "", run.collect_md_report(0.5)):
+        assert "utliers were not looked for among fewer than 10 images" in told
+
+
+def test_where_no_pixel_can_be_measured_nothing_is_counted(inspect_quality: Inspect, make_dataset: Make) -> None:
+    run = inspect_quality(make_dataset([np.full((1, 4, 4), np.nan)] * 12))
+    summary = run.outputs.summary
+    assert (summary.non_finite_images, summary.exact_duplicates) == (12, 11)
+    assert {summary.blank_images, summary.dark_images, summary.low_contrast_images, summary.near_duplicates} == {None}
+    assert (summary.outlier_images, summary.brightness_mean) == (None, None)
+    for told in (summary.warning or "", run.collect_md_report(0.5)):
+        assert "o image has pixels that can be measured" in told
 
 
 @pytest.mark.parametrize(

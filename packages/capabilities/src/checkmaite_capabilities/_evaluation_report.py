@@ -29,11 +29,10 @@ def evaluation_report(outputs: ModelEvaluationOutputs, *, model_id: str, dataset
 def _sections(outputs: ModelEvaluationOutputs, model_id: str, dataset_id: str, threshold: float) -> Iterator[str]:
     overall, latency = outputs.overall, outputs.latency
     yield f"# {escape(model_id)} on {escape(dataset_id)}"
+    if overall.warning is not None:
+        yield f"**{overall.warning[0].upper()}{overall.warning[1:]}.**"
     if not overall.images:
-        yield "**The dataset is empty: nothing was evaluated, and no figure is defined.**"
         return
-    if not overall.labelled_images:
-        yield "**No image names one class in its target: there is nothing to compare the predictions with.**"
     yield table(
         ["figure", "value"],
         [
@@ -55,7 +54,7 @@ def _sections(outputs: ModelEvaluationOutputs, model_id: str, dataset_id: str, t
     )
     yield (
         f"{latency.batches:,} batches of {latency.batch_size}, timed on the worker (wall time). "
-        f"The scores were read as {overall.score_kind}."
+        + (f"The scores were read as {overall.score_kind}." if overall.score_kind else "No scores could be read.")
     )
     yield from _classes(outputs.classes, threshold)
     yield from _confusions(outputs)
@@ -64,27 +63,27 @@ def _sections(outputs: ModelEvaluationOutputs, model_id: str, dataset_id: str, t
 
 
 def _classes(classes: Sequence[ClassFigures], threshold: float) -> Iterator[str]:
-    seen = [figures for figures in classes if figures.support or figures.predicted]
+    seen = [(figures, figures.f1) for figures in classes if figures.f1 is not None]
     if not seen:
         return
     yield "## Classes, weakest first"
-    seen.sort(key=lambda figures: (figures.f1 or 0.0, figures.class_index))
-    weak = sum((figures.f1 or 0.0) < threshold for figures in seen)
+    seen.sort(key=lambda one: (one[1], one[0].class_index))
+    weak = sum(f1 < threshold for _, f1 in seen)
     yield f"{weak} of {len(seen)} classes have an F1 below {threshold:g} (marked ⚠)."
     yield table(
         ["class", "F1", "F1 ", "precision", "recall", "support", "mean confidence", "calibration error"],
         [
             [
-                escape(figures.class_label) + (" ⚠" if (figures.f1 or 0.0) < threshold else ""),
-                bar(figures.f1),
-                number(figures.f1),
+                escape(figures.class_label) + (" ⚠" if f1 < threshold else ""),
+                bar(f1),
+                number(f1),
                 number(figures.precision),
                 number(figures.recall),
                 f"{figures.support:,}",
                 percent(figures.mean_confidence),
                 number(figures.calibration_error),
             ]
-            for figures in seen[:_MOST_CLASSES]
+            for figures, f1 in seen[:_MOST_CLASSES]
         ],
         left=2,
     )

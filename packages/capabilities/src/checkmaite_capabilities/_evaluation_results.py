@@ -36,7 +36,8 @@ class OverallFigures(_Figures):
         labelled_images: Those whose target names one class; only they count in the figures below.
         unlabelled_images: Those whose target is all zero, not finite, or shares its maximum among classes.
         invalid_predictions: Images whose scores hold NaN or plus infinity, or nothing but minus infinity. Where
-            such an image is labelled, it counts as wrong, as predicted to be of no class, and has no confidence.
+            such an image is labelled, it counts as wrong, as predicted to be of no class, and has no confidence. If
+            no labelled image has a valid prediction, nothing was measured, and every figure below is None.
         classes: Number of classes that the model scores.
         classes_present: Classes that at least one image is labelled with.
         accuracy: Share of labelled images that are predicted right; of equal highest scores the first counts.
@@ -50,7 +51,10 @@ class OverallFigures(_Figures):
             |accuracy - mean confidence| of each bin, weighted by its images. Naeini, Cooper and Hauskrecht,
             "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015; in this form Guo, Pleiss,
             Sun and Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
-        score_kind: What the scores were taken for; the softmax of logits gives the confidence.
+        score_kind: What the scores were taken for; the softmax of logits gives the confidence. None if no prediction
+            is valid, unless the config says it.
+        warning: What a reader of these figures must know: what they leave out, and why some are None. None if
+            there is nothing.
     """
 
     images: int
@@ -66,7 +70,8 @@ class OverallFigures(_Figures):
     macro_f1: float | None
     mean_confidence: float | None
     calibration_error: float | None
-    score_kind: Literal["probabilities", "logits"]
+    score_kind: Literal["probabilities", "logits"] | None
+    warning: str | None = None
 
 
 class LatencyFigures(_Figures):
@@ -91,7 +96,7 @@ class LatencyFigures(_Figures):
     latency_median_s: float | None
     latency_p95_s: float | None
     latency_max_s: float | None
-    latency_total_s: float
+    latency_total_s: float | None
     images_per_second: float | None
 
 
@@ -104,8 +109,9 @@ class ClassFigures(_Figures):
         support: Images labelled with it.
         predicted: Labelled images predicted to be of it.
         precision: Share of those that are of it; None if there are none.
-        recall: Share of its images that are predicted right; None if it has none.
-        f1: 2 hits / (support + predicted); None if both are 0.
+        recall: Share of its images that are predicted right; None if it has none, or no labelled image of any class
+            has a valid prediction.
+        f1: 2 hits / (support + predicted); None if both are 0, or recall is None for want of valid predictions.
         mean_confidence: Mean confidence of the predictions of this class; None if there are none.
         calibration_error: Expected calibration error over the predictions of this class (top-label calibration:
             Gupta and Ramdas, "Top-label calibration and multiclass-to-binary reductions", ICLR 2022).
@@ -170,7 +176,7 @@ class MetricValue(_Figures):
             length; ``unsupported`` for anything else.
         element_index: Position in the array; None for the others.
         class_label: Name of the class; None unless ``per_class``.
-        value: The number; None if it is not finite, or not a number.
+        value: The number; None if it is not finite, not a number, or nothing was measured.
         note: Why there is no number; None if there is one.
     """
 

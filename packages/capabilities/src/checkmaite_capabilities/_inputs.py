@@ -136,6 +136,11 @@ def as_array(value: Any, what: str) -> NDArray[Any]:
             f"{what} is a {type(value).__qualname__} that NumPy cannot read: {error}",
             hint="Return NumPy arrays; for a torch tensor that is tensor.detach().cpu().numpy().",
         ) from error
+    if np.ma.is_masked(value):  # NumPy would go on with what lies under the mask
+        raise InputContractError(
+            f"{what} is a masked array with masked values, which are no numbers.",
+            hint="Fill them with value.filled(numpy.nan), which counts as missing, or with what is meant.",
+        )
     if array.dtype.kind not in "biuf":
         raise InputContractError(
             f"{what} is a {type(value).__qualname__} of type {array.dtype}, not of real numbers.",

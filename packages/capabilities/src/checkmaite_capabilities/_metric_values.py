@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["metric_values"]
 
 
-def metric_values(metric: ic.Metric, names: Sequence[str]) -> Iterator[MetricValue]:
+def metric_values(metric: ic.Metric, names: Sequence[str], *, measured: bool = True) -> Iterator[MetricValue]:
     """Compute a metric and read its numbers.
 
     Args:
         metric: The metric, after its last update.
         names: Names of the classes: an array of as many elements is taken to be by class.
+        measured: Whether any image had usable scores. Where none had, what the metric makes of them is no figure, and
+            stands in the note.
 
     Raises:
         InputContractError: What it computed is not a mapping with strings as keys.
@@ -38,12 +40,13 @@ def metric_values(metric: ic.Metric, names: Sequence[str]) -> Iterator[MetricVal
             hint="Let compute() return a dict such as {'accuracy': 0.93}.",
         )
     for name, value in computed.items():
-        yield from _values(metric_id, name, value, names)
+        for one in _values(metric_id, name, value, names):
+            yield one if measured or one.value is None else _unmeasured(one)
 
 
 def _values(metric_id: str, name: str, value: Any, names: Sequence[str]) -> Iterator[MetricValue]:
     try:
-        array = np.asarray(value)
+        array = np.asanyarray(value)  # a masked array keeps its mask
     except (TypeError, ValueError, RuntimeError) as error:
         yield _unsupported(metric_id, name, f"NumPy cannot read a {type(value).__qualname__}: {error}")
         return
@@ -81,8 +84,17 @@ def _values(metric_id: str, name: str, value: Any, names: Sequence[str]) -> Iter
 
 
 def _number(element: Any) -> tuple[float | None, str | None]:
+    if np.ma.is_masked(element):
+        return None, "masked"
     number = float(element)
+    if element.dtype.kind in "iu" and int(number) != int(element):
+        return None, f"no float equals {element}"
     return (number, None) if math.isfinite(number) else (None, f"not finite: {number}")
+
+
+def _unmeasured(value: MetricValue) -> MetricValue:
+    note = f"no image has usable scores; the metric computed {value.value:g} from none"
+    return value.model_copy(update={"value": None, "note": note})
 
 
 def _unsupported(metric_id: str, name: str, note: str) -> MetricValue:

@@ -42,8 +42,9 @@ def quality_report(outputs: DatasetQualityOutputs, *, dataset_id: str, threshold
 def _sections(outputs: DatasetQualityOutputs, dataset_id: str, threshold: float) -> Iterator[str]:
     summary = outputs.summary
     yield f"# Quality of {escape(dataset_id)}"
+    if summary.warning is not None:
+        yield f"**{summary.warning[0].upper()}{summary.warning[1:]}.**"
     if not summary.images:
-        yield "**The dataset is empty.**"
         return
     yield (
         f"{summary.images:,} images; {_span(summary.channels_min, summary.channels_max)} channels, "
@@ -68,7 +69,9 @@ def _sections(outputs: DatasetQualityOutputs, dataset_id: str, threshold: float)
     yield table(
         ["finding", "share", "images", "of all"],
         [
-            [name, bar(count / summary.images), f"{count:,}", percent(count / summary.images)]
+            [name, bar(None), "-", "-"]
+            if count is None
+            else [name, bar(count / summary.images), f"{count:,}", percent(count / summary.images)]
             for name, count in counts.items()
         ],
         left=2,

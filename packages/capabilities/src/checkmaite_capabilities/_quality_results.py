@@ -75,6 +75,10 @@ class QualitySummary(_Figures):
         channels_max: Greatest number of channels.
         brightness_mean: Mean over images of their mean brightness, from 0 to 1.
         contrast_mean: Mean over images of the standard deviation of their brightness.
+        warning: What a reader of these figures must know, such as why some are None. None if there is nothing.
+
+    What is found by looking at pixels is None if no image has pixels that can be measured, and ``outlier_images`` also
+    with fewer than 10 such images, which do not tell what is usual.
     """
 
     images: int
@@ -82,12 +86,12 @@ class QualitySummary(_Figures):
     non_finite_images: int
     exact_duplicate_groups: int
     exact_duplicates: int
-    near_duplicate_groups: int
-    near_duplicates: int
-    blank_images: int
-    dark_images: int
-    low_contrast_images: int
-    outlier_images: int
+    near_duplicate_groups: int | None
+    near_duplicates: int | None
+    blank_images: int | None
+    dark_images: int | None
+    low_contrast_images: int | None
+    outlier_images: int | None
     missing_labels: int
     ambiguous_labels: int
     conflicting_labels: int
@@ -105,6 +109,7 @@ class QualitySummary(_Figures):
     channels_max: int | None
     brightness_mean: float | None
     contrast_mean: float | None
+    warning: str | None = None
 
 
 class Finding(_Figures):

@@ -18,7 +18,7 @@ from checkmaite_capabilities._inputs import (
     read_datum,
     stop_if_cancelled,
 )
-from checkmaite_capabilities._outliers import robust_z
+from checkmaite_capabilities._outliers import FEWEST_FOR_OUTLIERS, robust_z
 from checkmaite_capabilities._pixels import THUMBNAIL, PixelStatistics, digest, gray, thumbnail
 from checkmaite_capabilities._quality_results import (
     ClassCount,
@@ -260,6 +260,7 @@ class Scan:
             affected[finding.kind].add(finding.image_index)
             groups[finding.kind].add(finding.group_index)
         shares = [count.share for count in classes if count.share]
+        looked = len(self.measured)
         entropy = math.fsum(share * math.log2(1 / share) for share in shares) if shares else None
         channels, heights, widths = zip(*self.shapes, strict=True) if self.shapes else ((), (), ())
         return QualitySummary(
@@ -268,12 +269,12 @@ class Scan:
             non_finite_images=len(affected["non_finite"]),
             exact_duplicate_groups=len(groups["exact_duplicate"]),
             exact_duplicates=len(affected["exact_duplicate"]) - len(groups["exact_duplicate"]),
-            near_duplicate_groups=len(groups["near_duplicate"]),
-            near_duplicates=len(affected["near_duplicate"]) - len(groups["near_duplicate"]),
-            blank_images=len(affected["blank"]),
-            dark_images=len(affected["dark"]),
-            low_contrast_images=len(affected["low_contrast"]),
-            outlier_images=len(affected["outlier"]),
+            near_duplicate_groups=len(groups["near_duplicate"]) if looked else None,
+            near_duplicates=len(affected["near_duplicate"]) - len(groups["near_duplicate"]) if looked else None,
+            blank_images=len(affected["blank"]) if looked else None,
+            dark_images=len(affected["dark"]) if looked else None,
+            low_contrast_images=len(affected["low_contrast"]) if looked else None,
+            outlier_images=len(affected["outlier"]) if looked >= FEWEST_FOR_OUTLIERS else None,
             missing_labels=len(affected["missing_label"]),
             ambiguous_labels=len(affected["ambiguous_label"]),
             conflicting_labels=len(affected["conflicting_label"]),
@@ -291,7 +292,25 @@ class Scan:
             channels_max=max(channels, default=None),
             brightness_mean=float(levels["brightness"].mean()) if self.measured else None,
             contrast_mean=float(levels["contrast"].mean()) if self.measured else None,
+            warning=self._warning(images),
         )
+
+    def _warning(self, images: int) -> str | None:
+        """What a reader of the figures must know; None if there is nothing."""
+        if not images:
+            return "the dataset is empty"
+        notes = []
+        looked = len(self.measured)
+        if not looked:
+            notes.append("no image has pixels that can be measured: nothing is known of their brightness and likeness")
+        else:
+            if looked < images:
+                notes.append(f"the pixels of {images - looked} of {images} images could not be measured")
+            if looked < FEWEST_FOR_OUTLIERS:
+                notes.append(f"outliers were not looked for among fewer than {FEWEST_FOR_OUTLIERS} images")
+        if not self.labels:
+            notes.append("no image has a label")
+        return "; ".join(notes) or None
 
 
 def _as_image(value: Any) -> NDArray[Any]:

@@ -83,6 +83,8 @@ class Tally:
         self.images = 0
         self.unlabelled = 0
         self.invalid = 0
+        self.compared = 0
+        """Images with a label and a valid prediction: without any, no figure means anything."""
         self._pairs: Counter[tuple[int, int]] = Counter()
         self._all_distributions = True
         # What the scores are is only known when all have been seen, so both readings are kept until then.
@@ -110,6 +112,7 @@ class Tally:
         self._pairs.update(zip(labels[labelled].tolist(), predicted[labelled].tolist(), strict=True))
         self._all_distributions &= bool(are_distributions(scores[valid]).all())
         counted = valid & labelled
+        self.compared += int(counted.sum())
         correct = predicted[counted] == labels[counted]
         top = highest[counted]
         with np.errstate(over="ignore"):  # a difference of more than the largest float is an exponential of 0
@@ -117,9 +120,35 @@ class Tally:
         self._calibration["probabilities"].add(predicted[counted], np.clip(top, 0, 1), correct)
         self._calibration["logits"].add(predicted[counted], softmax_top, correct)
 
-    def score_kind(self, declared: ScoreKind | None) -> ScoreKind:
-        """What the scores are: as declared, else probabilities if every valid prediction is a distribution."""
+    def score_kind(self, declared: ScoreKind | None) -> ScoreKind | None:
+        """What the scores are: as declared, else probabilities if every valid prediction is a distribution.
+
+        None where no prediction is valid, so that nothing tells.
+        """
+        if declared is None and self.invalid == self.images:
+            return None
         return declared or ("probabilities" if self._all_distributions else "logits")
+
+    def warning(self) -> str | None:
+        """What a reader of the figures must know; None if there is nothing."""
+        if not self.images:
+            return "the dataset is empty: nothing was evaluated, and no figure is defined"
+        notes = []
+        if self.unlabelled == self.images:
+            notes.append("no image names one class in its target: there is nothing to compare the predictions with")
+        elif self.unlabelled:
+            notes.append(f"{self.unlabelled} of {self.images} images have no usable label and count in no figure")
+        if self.invalid and not self.compared:
+            notes.append(
+                f"{self.invalid} of {self.images} images have no usable scores (NaN or infinite), and none that has a "
+                "label has any: no figure is defined"
+            )
+        elif self.invalid:
+            notes.append(
+                f"{self.invalid} of {self.images} images have no usable scores (NaN or infinite); "
+                "those with a label count as wrong"
+            )
+        return "; ".join(notes) or None
 
     def confusion(self, names: list[str]) -> tuple[ConfusionCell, ...]:
         """The cells that are not zero, by true and predicted class; invalid predictions come first."""
@@ -134,10 +163,10 @@ class Tally:
             for (true, predicted), count in sorted(self._pairs.items())
         )
 
-    def per_class(self, names: list[str], kind: ScoreKind) -> tuple[ClassFigures, ...]:
+    def per_class(self, names: list[str], kind: ScoreKind | None) -> tuple[ClassFigures, ...]:
         """Figures of each class, in order."""
         hits, support, predicted = self._margins()
-        calibration = self._calibration[kind]
+        calibration = self._calibration[kind or "probabilities"]
         return tuple(
             ClassFigures(
                 class_index=index,
@@ -145,8 +174,8 @@ class Tally:
                 support=int(support[index]),
                 predicted=int(predicted[index]),
                 precision=_ratio(int(hits[index]), int(predicted[index])),
-                recall=_ratio(int(hits[index]), int(support[index])),
-                f1=_ratio(2 * int(hits[index]), int(support[index] + predicted[index])),
+                recall=_ratio(int(hits[index]), int(support[index])) if self.compared else None,
+                f1=_ratio(2 * int(hits[index]), int(support[index] + predicted[index])) if self.compared else None,
                 mean_confidence=_mean_confidence(calibration.count[index], calibration.confidence[index]),
                 calibration_error=_calibration_error(
                     calibration.count[index], calibration.correct[index], calibration.confidence[index]
@@ -155,19 +184,19 @@ class Tally:
             for index in range(self.classes)
         )
 
-    def overall(self, kind: ScoreKind) -> OverallFigures:
+    def overall(self, kind: ScoreKind | None) -> OverallFigures:
         """Figures over all classes."""
         hits, support, predicted = self._margins()
         occurring = (support > 0) | (predicted > 0)
         present = support > 0
 
         def macro(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> float | None:
-            if not occurring.any():
+            if not self.compared:
                 return None
             # An undefined ratio counts as 0, as scikit-learn's averages have it by default.
             return float((numerator / np.maximum(denominator, 1))[occurring].mean())
 
-        calibration = self._calibration[kind]
+        calibration = self._calibration[kind or "probabilities"]
         count = calibration.count.sum(axis=0)
         correct = calibration.correct.sum(axis=0)
         confidence = calibration.confidence.sum(axis=0)
@@ -179,19 +208,20 @@ class Tally:
             invalid_predictions=self.invalid,
             classes=self.classes,
             classes_present=int(present.sum()),
-            accuracy=_ratio(int(hits.sum()), labelled),
-            balanced_accuracy=float((hits[present] / support[present]).mean()) if present.any() else None,
+            accuracy=_ratio(int(hits.sum()), labelled) if self.compared else None,
+            balanced_accuracy=float((hits[present] / support[present]).mean()) if self.compared else None,
             macro_precision=macro(hits, predicted),
             macro_recall=macro(hits, support),
             macro_f1=macro(2 * hits, support + predicted),
             mean_confidence=_mean_confidence(count, confidence),
             calibration_error=_calibration_error(count, correct, confidence),
             score_kind=kind,
+            warning=self.warning(),
         )
 
-    def calibration_bins(self, kind: ScoreKind) -> tuple[CalibrationBin, ...]:
+    def calibration_bins(self, kind: ScoreKind | None) -> tuple[CalibrationBin, ...]:
         """The reliability diagram's bins, empty ones included."""
-        calibration = self._calibration[kind]
+        calibration = self._calibration[kind or "probabilities"]
         count = calibration.count.sum(axis=0)
         correct = calibration.correct.sum(axis=0)
         confidence = calibration.confidence.sum(axis=0)

@@ -114,7 +114,9 @@ class ModelEvaluation(Capability[ModelEvaluationConfig, ModelEvaluationOutputs])
     and targets as they come; nothing is resized or converted. Metrics see every image, also those without a
     usable label. The dataset is read once, in order, one batch at a time.
 
-    On an empty dataset there are 0 images, every figure is None, and the metrics are not asked. A model and
+    On an empty dataset there are 0 images, every figure is None, and the metrics are not asked. Where no labelled
+    image has usable scores, every figure is None as well, since nothing was measured; the report and the column
+    ``warning`` say so. A model and
     dataset that differ in the number of classes, or in their names, are refused with an explained error, since
     their class indices cannot be compared.
     """
@@ -183,7 +185,9 @@ class _Evaluation:
             names = self._names_alone()
             tally = Tally(len(names), config.calibration_bins)
         kind = tally.score_kind(None if config.scores == "auto" else config.scores)
-        computed = [value for metric in self.metrics for value in metric_values(metric, names)] if tally.images else []
+        measured = tally.invalid < tally.images
+        asked = self.metrics if tally.images else ()
+        computed = [value for metric in asked for value in metric_values(metric, names, measured=measured)]
         return ModelEvaluationOutputs(
             overall=tally.overall(kind),
             latency=self._latency(tally.images),
@@ -275,7 +279,7 @@ class _Evaluation:
             latency_median_s=float(np.median(spent)) if spent.size else None,
             latency_p95_s=float(np.percentile(spent, 95)) if spent.size else None,
             latency_max_s=float(spent.max()) if spent.size else None,
-            latency_total_s=total,
+            latency_total_s=total if spent.size else None,
             images_per_second=images / total if total else None,
         )
 

@@ -251,6 +251,11 @@ class PerturbedDataset:
         changed = self._perturbation.apply((image.astype(np.float64) - low) / (high - low), generator)
         values = np.clip(changed, 0.0, 1.0) * (high - low) + low
         if image.dtype.kind in "biu":
+            if np.isnan(values).any():
+                raise InputContractError(
+                    f"{what} has pixels that are NaN under {self._perturbation.name}, which {image.dtype} cannot hold.",
+                    hint="Let the perturbation's apply() return numbers for every pixel.",
+                )
             values = np.rint(values)
         return values.astype(image.dtype), datum.target, datum.metadata
 
