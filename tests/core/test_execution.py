@@ -23,10 +23,11 @@ from checkmaite_core import (
 from checkmaite_core.committing import CommitPolicy
 from checkmaite_core.deployment import Environment
 from checkmaite_core.errors import StorageUnreachableError, StoreError
-from checkmaite_core.execution import cancelled_error, execute, maintain, settle
+from checkmaite_core.execution import cancelled_error, execute, maintain
 from checkmaite_core.failure import FailureRecord
-from checkmaite_core.outcome import Outcome
+from checkmaite_core.outcome import Outcome, Unsettled
 from checkmaite_core.report import ArtifactReport
+from checkmaite_core.settling import settle
 from checkmaite_core.store import CommitReceipt, RunBundle
 from checkmaite_core.submission import Payload, Submission, WorkOrder, prepare_submission
 from checkmaite_core.testing import MEMORY_STORE, MemoryResultStore, installed_plugins
@@ -141,13 +142,29 @@ def _execute(
     monitor: Monitor | None = None,
     payload: Any = None,
     loads: Callable[[bytes], Any] | None = None,
+    attempt: int = 2,
 ) -> Outcome:
+    outcome = _answer(act, order=order, monitor=monitor, payload=payload, loads=loads, attempt=attempt)
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
+def _answer(
+    act: Callable[[], Any] | None = None,
+    *,
+    order: WorkOrder | None = None,
+    monitor: Monitor | None = None,
+    payload: Any = None,
+    loads: Callable[[bytes], Any] | None = None,
+    attempt: int = 2,
+) -> Outcome | Unsettled:
     order = order or _submission().order
     TODAY["act"] = act or (lambda: _run("run-1"))
     work = payload or Payload(Scripted(), _submission().payload.inputs, None)
-    outcome = execute(order, b"work", loads=loads or (lambda _: work), monitor=monitor or Monitor(), attempt=2)
+    outcome = execute(order, b"work", loads=loads or (lambda _: work), monitor=monitor or Monitor(), attempt=attempt)
     assert SECRET not in outcome.model_dump_json() + repr(order) + str(order)
-    assert Outcome.model_validate_json(outcome.model_dump_json()) == outcome
+    assert type(outcome).model_validate_json(outcome.model_dump_json()) == outcome
+    assert (Unsettled.read(outcome.model_dump_json()) is None) is isinstance(outcome, Outcome)
     return outcome
 
 
@@ -164,11 +181,11 @@ def _run(uid: str, report: Any = None) -> _Reported:
     return run
 
 
-def _failure(outcome: Outcome, status: JobStatus, kind: FailureKind) -> FailureRecord:
+def _failure(outcome: Outcome, status: JobStatus, kind: FailureKind, *, attempts: int = 2) -> FailureRecord:
     assert outcome.status is status
     assert outcome.failure is not None
     assert outcome.failure.kind is kind
-    assert outcome.failure.attempts == 2
+    assert outcome.failure.attempts == attempts
     assert outcome.started_at is not None
     assert outcome.started_at <= outcome.finished_at
     return outcome.failure
@@ -411,13 +428,12 @@ UNREACHABLE = StorageUnreachableError("no answer from the store.", hint="Try aga
 def test_whatever_the_store_raises_is_the_jobs_failure(place: str, fault: Exception, retryable: bool) -> None:
     FaultyStore.faults = {place: fault}
     order = _submission("faulty").order
-    outcome = _execute(lambda: _run("run-1", "x" * 300_000), order=order)
-    failure = _failure(outcome, JobStatus.FAILED, FailureKind.STORE)
+    outcome = _execute(lambda: _run("run-1", "x" * 300_000), order=order, attempt=1)
+    failure = _failure(outcome, JobStatus.FAILED, FailureKind.STORE, attempts=1)
     assert failure.error_type == f"{type(fault).__module__}.{type(fault).__name__}"
     assert failure.retryable is retryable
+    assert failure.message.count(str(fault)) == 1
     if place == "open":
-        assert "could not be closed either, for the same reason.)" in failure.message
-        assert failure.message.count(str(fault)) == 1
         return
     FaultyStore.faults = {}
     assert FAULTY.opened[order.store.uri].rows("runs") == []
@@ -434,19 +450,46 @@ def test_a_commit_that_arrived_although_its_answer_was_lost_completes_the_job() 
     assert outcome.reference.run_uid == "run-1"
 
 
+@pytest.mark.parametrize("applied", [True, False])
 @pytest.mark.parametrize("fault", [UNREACHABLE, RuntimeError("a bug in the store")])
-def test_a_job_that_cannot_be_settled_says_that_results_may_yet_appear(fault: Exception) -> None:
-    FaultyStore.faults = {"settle": fault}
-    outcome = _execute(_raiser(ValueError("mine")), order=_submission("faulty").order)
-    failure = _failure(outcome, JobStatus.FAILED, FailureKind.USER_CODE)
-    assert failure.message.startswith("mine\n(Its place in the store could not be closed either, because: ")
-    assert str(fault) in failure.message
+def test_a_job_whose_commit_may_have_been_applied_has_not_ended_while_the_store_cannot_say(
+    fault: Exception, applied: bool
+) -> None:
+    FaultyStore.faults = {"commit": fault, "settle": fault}
+    FaultyStore.late = applied
+    order = _submission("faulty").order
+    answer = _answer(order=order, attempt=1)
+    assert isinstance(answer, Unsettled)
+    assert answer.waits_for is not None
+    assert answer.waits_for.startswith(f"the analytics store at {order.store.uri}, ")
+    assert answer.waits_for.endswith(f"UTC: {str(fault).splitlines()[0]}")
+    assert answer.failure.kind is FailureKind.STORE
+    FaultyStore.faults = {}
+    outcome = settle(order, answer.failure, started_at=answer.started_at)
+    assert outcome.started_at is not None
+    assert isinstance(outcome, Outcome)
+    assert outcome.status is (JobStatus.COMPLETED if applied else JobStatus.FAILED)
+    assert len(FAULTY.opened[order.store.uri].rows("runs")) == applied
+
+
+def test_a_job_of_several_starts_has_not_ended_while_the_store_cannot_say_whether_an_earlier_one_committed() -> None:
+    FaultyStore.faults = {"settle": UNREACHABLE}
+    answer = _answer(_raiser(ValueError("mine")), order=_submission("faulty").order, attempt=2)
+    assert isinstance(answer, Unsettled)
+    assert answer.failure.message == "mine"
+
+
+def test_a_job_whose_only_start_never_came_to_its_commit_has_failed_whatever_the_store_says() -> None:
+    FaultyStore.faults = {"settle": UNREACHABLE}
+    outcome = _execute(_raiser(ValueError("mine")), order=_submission("faulty").order, attempt=1)
+    assert _failure(outcome, JobStatus.FAILED, FailureKind.USER_CODE, attempts=1).message == "mine"
 
 
 def test_a_store_whose_package_the_worker_lacks_is_named() -> None:
     order = _submission().order
     store = order.store.model_copy(update={"backend": "nowhere"})
-    failure = _failure(_execute(order=order.model_copy(update={"store": store})), JobStatus.FAILED, FailureKind.STORE)
+    outcome = _execute(order=order.model_copy(update={"store": store}), attempt=1)
+    failure = _failure(outcome, JobStatus.FAILED, FailureKind.STORE, attempts=1)
     assert failure.error_type == "checkmaite_core.errors.PluginNotFoundError"
     assert "nowhere" in failure.message
 
@@ -455,6 +498,7 @@ def test_settling_a_job_that_never_ran_shuts_it() -> None:
     order = _submission().order
     record = FailureRecord.from_exception(cancelled_error(order.job_id), FailureKind.CANCELLED)
     outcome = settle(order, record)
+    assert isinstance(outcome, Outcome)
     assert (outcome.status, outcome.started_at) == (JobStatus.CANCELLED, None)
     _failure(_execute(order=order), JobStatus.FAILED, FailureKind.LOST)
 

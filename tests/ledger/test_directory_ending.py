@@ -16,7 +16,7 @@ from checkmaite_ledger.directory import (
     Launch,
     Settle,
 )
-from checkmaite_ledger.events import AttemptFailed, CancelRequested, Ended, Policy
+from checkmaite_ledger.events import AttemptFailed, CancelRequested, Ended, Policy, Waiting
 
 
 @pytest.fixture
@@ -192,6 +192,56 @@ def test_a_started_job_that_is_cancelled_is_stopped_by_its_controller(directory:
     assert (again, answers) == (Decision((), (Cancel("a", 1, "c0"),)), [True])
     directory.attempt_ended("a", 1, AttemptEnd(outcome=CANCELLED), now=3.0)
     assert directory.jobs["a"].status is JobStatus.CANCELLED
+
+
+def test_a_settlement_that_finds_nothing_out_is_handed_out_again_when_it_is_time(directory: Directory) -> None:
+    run(directory, request("a"))
+    directory.attempt_ended("a", 1, crash(None), now=3.0)
+    [settle] = directory.dispatch(now=4.0).actions
+    assert isinstance(settle, Settle)
+    assert settle.since is None
+    [change] = directory.unsettled("a", reason="the store, since noon", now=5.0).changes
+    assert change.event == Waiting("a", 5.0, 1, "the store, since noon")
+    assert (change.record.status.is_terminal, change.record.view().waiting_for) == (False, "the store, since noon")
+    assert directory.dispatch(now=6.0) == Decision(), "not before it is time"
+    assert directory.unsettled("a", reason="the store, since noon", now=6.0) == Decision(), "the same, told twice"
+    assert directory.asked("a") == 2
+    directory.ask_again(["a", "unknown"])
+    [again] = directory.dispatch(now=7.0).actions
+    assert again == Settle("a", settle.slot, settle.failure, since=5.0)
+    directory.ask_again(["a"])
+    assert directory.dispatch(now=8.0) == Decision(), "it is handed out already"
+    directory.settled("a", COMPLETED, now=9.0)
+    assert directory.unsettled("a", reason="late", now=9.0) == Decision()
+    assert (directory.asked("a"), directory.jobs["a"].view().waiting_for) == (0, None)
+
+
+def test_a_job_that_could_not_be_settled_is_handed_out_by_the_next_registry_too(directory: Directory) -> None:
+    run(directory, request("a"))
+    directory.attempt_ended("a", 1, crash(None), now=3.0)
+    directory.dispatch(now=4.0)
+    directory.unsettled("a", reason="the store", now=5.0)
+    for same_cluster in (True, False):
+        later = Directory()
+        later.restore(directory.jobs.values())
+        later.reign(same_cluster=same_cluster, now=6.0)
+        later.controller_up("c9", "p9", [], now=6.0)
+        [settle] = later.dispatch(now=7.0).actions
+        assert isinstance(settle, Settle)
+        assert (settle.job_id, settle.slot, settle.since) == ("a", "c9", 5.0)
+
+
+def test_a_job_that_is_cancelled_while_it_cannot_be_settled_waits_on(directory: Directory) -> None:
+    run(directory, request("a"))
+    directory.attempt_ended("a", 1, crash(None), now=3.0)
+    directory.dispatch(now=4.0)
+    directory.unsettled("a", reason="the store", now=5.0)
+    _, [answer] = directory.cancel(["a"], client="c", now=6.0)
+    assert answer is True
+    assert not directory.jobs["a"].ended
+    assert directory.dispatch(now=6.0) == Decision()
+    directory.ask_again(["a"])
+    assert settled_kind(directory) is FailureKind.LOST, "it had failed before it was cancelled"
 
 
 def test_a_cancelled_job_is_not_started_again_but_settled_as_cancelled(directory: Directory) -> None:

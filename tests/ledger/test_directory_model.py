@@ -33,6 +33,7 @@ class _Job:
     attempt: int = 0
     at: tuple[str, str] = ("", "")
     handed: str = ""
+    postponed: bool = False
     cancel: bool = False
     causes: tuple[Cause, ...] = ()
     retry: Cause = Cause.LOST
@@ -115,7 +116,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         decision = self.take(self.directory.dispatch(now=2.0))
         launches = [action for action in decision.actions if isinstance(action, Launch)]
         settles = [action for action in decision.actions if isinstance(action, Settle)]
-        unhandled = [job for job in self.jobs if job.state == "settling" and not job.handed]
+        unhandled = [job for job in self.jobs if job.state == "settling" and not job.handed and not job.postponed]
         assert {one.job_id for one in settles} == {job.job_id for job in unhandled if self.up}
         for one in settles:
             self.by_id(one.job_id).handed = one.slot
@@ -170,6 +171,22 @@ class DirectoryMachine(RuleBasedStateMachine):
         job = self.job(data, "settling")
         self.take(self.directory.settled(job.job_id, outcome, now=3.0))
         job.state, job.status = "ended", _OUTCOMES[outcome]
+
+    @_some("settling")
+    @rule(data=st.data(), reason=st.sampled_from(["the store", "a worker"]))
+    def is_not_settled(self, data: st.DataObject, reason: str) -> None:
+        job = self.job(data, "settling")
+        decision = self.take(self.directory.unsettled(job.job_id, reason=reason, now=3.0))
+        assert not decision.actions
+        job.handed, job.postponed = "", True
+        assert self.directory.jobs[job.job_id].waiting_for == reason
+
+    @rule(data=st.data())
+    def is_asked_about_again(self, data: st.DataObject) -> None:
+        some = [job for job in self.jobs if data.draw(st.booleans())]
+        self.directory.ask_again([job.job_id for job in some])
+        for job in some:
+            job.postponed = False
 
     @_some("out", "queued", "settling", "ended")
     @rule(data=st.data())
@@ -233,7 +250,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.take(self.directory.reign(same_cluster=same_cluster, now=5.0))
         self.up.clear()
         for job in self.jobs:
-            job.handed = ""
+            job.handed, job.postponed = "", False
             if job.state in ("out", "queued") and not same_cluster:
                 if job.state == "out" and job.resubmit:
                     job.again(Cause.CLUSTER)

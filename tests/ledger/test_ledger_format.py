@@ -54,6 +54,7 @@ def full(job_id: str, position: int) -> JobRecord:
         retry="node",
         failure='{"kind":"lost"}',
         waiting_for="the store",
+        waiting_since=7.5,
         recovers="job-0",
         reason="force=True",
     )

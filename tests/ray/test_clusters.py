@@ -37,6 +37,13 @@ class ClusterSuite(JobBackendSuite):
     promises = PROMISES
     quick = QUICK
 
+    @classmethod
+    def seeing(cls, options, folder):
+        overlay = {"env_vars": {"PYTHONPATH": str(folder)}}
+        ledger = {"uri": str(folder / "ledger")}  # which takes none of the store's options
+        scope = f"faulty-{cls.__name__}"
+        return {**options, "idempotency_scope": scope, "runtime_env": overlay, "ledger": ledger}
+
     @pytest.fixture(scope="class")
     @classmethod
     def small_queue(cls, options):

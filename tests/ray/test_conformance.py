@@ -33,3 +33,9 @@ class TestRay(JobBackendSuite):
     @classmethod
     def store_config(cls, tmp_path_factory):
         return AnalyticsStoreConfig(uri=str(tmp_path_factory.mktemp("store") / "store"))
+
+    @classmethod
+    def seeing(cls, options, folder):
+        overlay = {"env_vars": {"PYTHONPATH": str(folder)}}
+        ledger = {"uri": str(folder / "ledger")}  # which takes none of the store's options
+        return {**options, "idempotency_scope": "faulty", "runtime_env": overlay, "ledger": ledger}

@@ -33,3 +33,7 @@ class TestRaySimple(JobBackendSuite):
     @classmethod
     def store_config(cls, tmp_path_factory):
         return AnalyticsStoreConfig(uri=str(tmp_path_factory.mktemp("store") / "store"))
+
+    @classmethod
+    def seeing(cls, options, folder):
+        return {**options, "runtime_env": {"env_vars": {"PYTHONPATH": str(folder)}}}

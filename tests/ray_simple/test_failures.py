@@ -73,5 +73,5 @@ def test_an_order_that_a_worker_cannot_read_fails_with_what_it_says_of_that():
 
 def test_an_answer_is_an_outcome_or_what_is_to_be_tried_again():
     failure = FailureRecord(kind=FailureKind.USER_CODE, error_type="builtins.ValueError", message="no")
-    assert read_answer(Unsettled(failure=failure).model_dump_json()) == (None, failure)
+    assert read_answer(Unsettled(failure=failure).model_dump_json()) == (None, Unsettled(failure=failure))
     assert read_answer('{"status":"COMPLETED"}') == ('{"status":"COMPLETED"}', None)

@@ -41,5 +41,3 @@ def test_a_thousand_jobs_left_at_shutdown_all_end_lost(local, store, work, capsy
     assert time.monotonic() - begun < 30
     assert {job.status for job in jobs} == {JobStatus.FAILED}
     assert "and 990 more" in capsys.readouterr().err
-    unsettled = [job for job in jobs if "No worker could be asked" in job.failure.message]
-    assert not unsettled, unsettled[0].failure.message

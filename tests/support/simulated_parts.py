@@ -260,6 +260,14 @@ class Controller(Process):
             self.time.after(2.0, self._report, task, of=self)  # until it is told to forget it
 
     def _settled(self, job_id: str, failure: FailureRecord) -> None:
+        if self.faulty() and self.time.happens(0.5):
+            # The store does not answer. What was said may get lost: then the next registry asks again.
+            self.time.seen["not settled yet"] += 1
+            self.settling.discard(job_id)
+            if self.report_to is not None:
+                args = (self, job_id, f"the store, since {self.time.now:.0f}")
+                self.time.soon(self.report_to.on_unsettled, *args, of=self.report_to)
+            return
         self.time.seen["settled"] += 1
         self.settled[job_id] = self.results.settle(job_id, failure)
         self.time.tell(f"{job_id} is settled by {self.slot}/{self.incarnation}: {self.settled[job_id][:22]}")

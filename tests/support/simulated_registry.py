@@ -218,6 +218,16 @@ class Registry(Process):
             self.commit(decision, lambda: self._send(controller, controller.forget, job_id, None))
             self._dispatch()
 
+    def on_unsettled(self, controller: Controller, job_id: str, reason: str) -> None:
+        if self.reigns:
+            self.commit(self.directory.unsettled(job_id, reason=reason, now=self.time.now))
+            if self.directory.asked(job_id):
+                self.time.after(min(0.5 * 2 ** self.directory.asked(job_id), 4.0), self._ask_again, job_id, of=self)
+
+    def _ask_again(self, job_id: str) -> None:
+        self.directory.ask_again([job_id])
+        self._dispatch()
+
     # Clients. Every answer waits until all that was decided before it is durable.
 
     def on_submit(self, requests: list[Request], reply: Callable[[list[Answer]], None]) -> None:

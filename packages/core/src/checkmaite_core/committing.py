@@ -22,7 +22,7 @@ from checkmaite_core.evolving import Evolving
 from checkmaite_core.provenance import utc_now
 from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, open_result_store
 
-__all__ = ["CommitPolicy", "WaitCancelled", "kept_store", "may_be_cured", "persist"]
+__all__ = ["CommitPolicy", "WaitCancelled", "forget_store", "kept_store", "may_be_cured", "persist"]
 
 T = TypeVar("T")
 
@@ -99,7 +99,7 @@ def persist(
                 if tries > 1:
                     error.add_note(f"({what[:1].upper()}{what[1:]} was tried {tries} times in {waited:.0f} s.)")
                 raise
-            _forget(config)
+            forget_store(config)
             reason = " ".join(str(error).partition("\n")[0].split())[:_LONGEST_REASON]
             watch.report_waiting(f"the analytics store at {config.uri}, since {since:%H:%M:%S} UTC: {reason}")
             _pause(min(_pause_s(tries), max(timeout_s - waited, 0.0)), watch)
@@ -173,5 +173,6 @@ def kept_store(config: AnalyticsStoreConfig) -> ResultStore:
     return _kept.get(config)
 
 
-def _forget(config: AnalyticsStoreConfig) -> None:
+def forget_store(config: AnalyticsStoreConfig) -> None:
+    """Have the store opened anew the next time, so that credentials are looked up again."""
     _kept.forget(config)

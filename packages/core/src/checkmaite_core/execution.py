@@ -9,10 +9,12 @@ The order of its steps is the protocol:
 5. commit: one put of one bundle at the job's key. Nothing before it counts, nothing after it fails the job. It waits
    for a store that does not answer.
 
-Where it ends otherwise, the job's key is settled first, so that no failed or cancelled job ever has rows: if
-an earlier attempt of the same job had committed, that is the outcome. Only an exception that the job is to be
-started again after leaves the key open. A further attempt asks the store first, and runs nothing if an earlier one
-has committed, or staged what the same work returned. A job that recovers another one begins with what that one staged.
+Where it ends otherwise, the job's key is settled first (see :mod:`checkmaite_core.settling`), so that no failed or
+cancelled job ever has rows: if an earlier attempt of the same job had committed, that is the outcome. The key stays
+open where the job is to be started again after an exception, and where the store cannot be asked although something
+may have been committed: then the job has not ended. A further attempt asks the store first, and runs nothing if an
+earlier one has committed, or staged what the same work returned. A job that recovers another one begins with what that
+one staged.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable, Collection
-from datetime import datetime
 from typing import Any, TypeVar
 
 from checkmaite_core.capability import Capability
@@ -32,18 +33,19 @@ from checkmaite_core.errors import CheckmaiteError, PayloadError
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.inputs import load_inputs
 from checkmaite_core.job import JobStatus
-from checkmaite_core.keeping import Keeper, note_staged
+from checkmaite_core.keeping import Keeper
 from checkmaite_core.outcome import Outcome, Unsettled
 from checkmaite_core.provenance import utc_now
 from checkmaite_core.recovery import Recovery
 from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_core.retrying import is_named
 from checkmaite_core.run import bundle_run, make_report
+from checkmaite_core.settling import ended_with, settle
 from checkmaite_core.staging import StagedRun
 from checkmaite_core.stopping import CancelWatch, Stop, cancelled_error, store_stop, unforeseen, user_code
 from checkmaite_core.store import ResultStore, RunBundle, upload_large_report
 from checkmaite_core.submission import Payload, WorkOrder
-from checkmaite_core.uses import RECORD_LOST, Uses
+from checkmaite_core.uses import Uses
 
 __all__ = ["cancelled_error", "execute", "maintain", "settle"]
 
@@ -85,34 +87,16 @@ def execute(
         )
         failure = keeper.noted(failure)
         if again:
-            return Unsettled(failure=failure)
-        settled = settle(order, failure, started_at=started_at)
-        return uses.told_in(settled) if settled.status is JobStatus.COMPLETED else settled
+            return Unsettled(failure=failure, started_at=started_at)
+        answer = settle(order, failure, started_at=started_at)
+        if isinstance(answer, Outcome):
+            return uses.told_in(answer) if answer.status is JobStatus.COMPLETED else answer
+        if attempt == 1 and not stop.may_have_committed:
+            # The only start of the job never came to its commit: that nothing is stored is known without the store.
+            return ended_with(failure, started_at=started_at)
+        return answer
     outcome = Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
     return uses.told_in(outcome)
-
-
-def settle(order: WorkOrder, failure: FailureRecord, *, started_at: datetime | None = None) -> Outcome:
-    """End a job that may have started: COMPLETED if its results are in the store, else as ``failure`` says.
-
-    After it, a straggler of the job can no longer commit. If the store cannot be asked, the failure's message
-    says so: then results may yet appear.
-    """
-    try:
-        store = kept_store(order.store)
-        reference = store.settle(order.job_id)
-        if reference is None:
-            failure = note_staged(failure, order, store)
-    except Exception as error:  # a store is a plugin: whatever it raises is reported, in the record of the failure
-        why = "for the same reason" if str(error) in failure.message else f"because: {error}"
-        note = f"{failure.message}\n(Its place in the store could not be closed either, {why}.)"
-        failure = failure.model_copy(update={"message": note})
-        reference = None
-    if reference is not None:
-        outcome = Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
-        return outcome.model_copy(update={"key_uncertain": RECORD_LOST})
-    status = JobStatus.CANCELLED if failure.kind is FailureKind.CANCELLED else JobStatus.FAILED
-    return Outcome(status=status, failure=failure, started_at=started_at, finished_at=utc_now())
 
 
 def maintain(order: WorkOrder, *, at_least: int) -> FailureRecord | None:
@@ -198,7 +182,11 @@ def _run_and_commit(
         keeper.upload(store)
         return store.commit(upload_large_report(store, bundle)).reference
 
-    reference = asked("the commit", commit)
+    try:
+        reference = asked("the commit", commit)
+    except Stop as stop:
+        stop.may_have_committed = True  # also where it was cancelled: an answer may have been lost before
+        raise
     keeper.committed(kept_store(order.store))
     return reference
 

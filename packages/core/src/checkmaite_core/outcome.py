@@ -48,16 +48,24 @@ class Outcome(Evolving):
 
 
 class Unsettled(Evolving):
-    """What an execution answers, in place of an outcome, where the job is to be tried again.
+    """What stands in place of an outcome while nobody can tell how the job has ended.
 
-    Its place in the store is still open: whoever does not try again has to settle the job with ``failure``.
+    Its place in the store is still open. Either the job is to be started again, and whoever does not do so has to
+    settle it with ``failure``; or the store could not be asked, and has to be asked again until it answers.
 
     Attributes:
-        failure: What the user's code raised.
+        failure: How the job ends, should none of its results be stored.
+        waits_for: What must answer before the job has ended, since when, and what it said, for people; None if the
+            job is to be started again.
+        since: When that was first asked in vain.
+        started_at: When the worker began (its clock, UTC), if one did.
     """
 
     unsettled: Literal[True] = True
     failure: FailureRecord
+    waits_for: str | None = None
+    since: UtcTime | None = None
+    started_at: UtcTime | None = None
 
     @classmethod
     def read(cls, answer: str) -> Self | None:

@@ -14,13 +14,17 @@ __all__ = ["CancelWatch", "Stop", "cancelled_error", "store_stop", "unforeseen",
 
 
 class Stop(Exception):
-    """Ends an execution with a failure of a known kind; ``raised`` says that the user's code raised the error."""
+    """Ends an execution with a failure of a known kind.
+
+    ``raised`` says that the user's code raised the error; ``may_have_committed``, that the commit had begun.
+    """
 
     def __init__(self, kind: FailureKind, error: BaseException, *, raised: bool = False) -> None:
         super().__init__(kind)
         self.kind = kind
         self.error = error
         self.raised = raised
+        self.may_have_committed = False
 
 
 class CancelWatch:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from checkmaite_core.errors import ConfigurationError
+from checkmaite_core.errors import CheckmaiteError, ConfigurationError
 from checkmaite_core.job import Job, JobPage, JobStatus, JobView, Progress
 from checkmaite_core.outcome import Outcome
 
@@ -41,6 +41,7 @@ class TrackedJob(Job):
         self._view = JobView()
         self._callbacks: list[Callable[[Job], None]] = []
         self._cancel_requested = False
+        self._left: CheckmaiteError | None = None
 
     def view(self) -> JobView:
         return self._view
@@ -51,10 +52,17 @@ class TrackedJob(Job):
         return self._cancel_requested
 
     def wait(self, timeout: float | None = None) -> JobStatus:
+        """Wait for the end (see :meth:`checkmaite_core.Job.wait`).
+
+        Raises:
+            CheckmaiteError: Its end will never be known here (see :meth:`leave`).
+        """
         check_timeout(timeout)
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._view.status.is_terminal:
+                if self._left is not None:
+                    raise self._left
                 left = LONGEST_BLOCK if end is None else min(LONGEST_BLOCK, end - time.monotonic())
                 if left <= 0:
                     break
@@ -73,7 +81,7 @@ class TrackedJob(Job):
 
     def add_done_callback(self, callback: Callable[[Job], None]) -> None:
         with self._changed:
-            if not self._view.status.is_terminal:
+            if not self._view.status.is_terminal and self._left is None:
                 self._callbacks.append(callback)
                 return
         self._call(callback)
@@ -114,6 +122,28 @@ class TrackedJob(Job):
             )
             if not ended:
                 return False
+            callbacks, self._callbacks = self._callbacks, []
+            self._changed.notify_all()
+        for callback in callbacks:
+            self._call(callback)
+        return True
+
+    def leave(self, error: CheckmaiteError, reason: str) -> bool:
+        """Nobody will find out any more how the job ends: its status stays, and waiting for it raises ``error``.
+
+        Its callbacks are called, for nothing else will come.
+
+        Args:
+            error: What waiting raises.
+            reason: What ``job.waiting_for`` says from now on.
+
+        Returns:
+            False if it has ended, or was left before; then nothing changes.
+        """
+        with self._changed:
+            if self._left is not None or not self._update(waiting_for=reason):
+                return False
+            self._left = error
             callbacks, self._callbacks = self._callbacks, []
             self._changed.notify_all()
         for callback in callbacks:

@@ -55,6 +55,8 @@ class Index:
         """Not handed out, in the order in which they came to it."""
         self.handed: dict[str, dict[str, None]] = {}
         """Settlements that are with a controller, by slot."""
+        self.asked: dict[str, int] = {}
+        """How often the store of a job that is being settled has been asked in vain."""
         self.unfinished = 0
         self._demands: dict[tuple[tuple[str, float], ...], dict[str, float]] = {}
         self._policies: dict[Policy, Policy] = {}
@@ -123,5 +125,6 @@ class Index:
                 del self.out[record.slot]
         elif stage is Stage.SETTLING:
             self.settling.pop(record.job_id, None)
+            self.asked.pop(record.job_id, None)
             for handed in self.handed.values():
                 handed.pop(record.job_id, None)

@@ -139,12 +139,20 @@ class Cancel:
 class Settle:
     """Have a controller find out in the store how a job ended; if it did not commit, it ends with this failure.
 
-    May be asked for twice: the store answers both the same.
+    May be asked for twice: the store answers both the same. Where it does not answer, the controller says so
+    (:meth:`checkmaite_ledger.directory.Directory.unsettled`).
+
+    Attributes:
+        job_id: The job.
+        slot: The controller.
+        failure: How it ends, should nothing be stored.
+        since: Since when the store has been asked in vain (POSIX seconds); None if it has not.
     """
 
     job_id: str
     slot: str
     failure: FailureRecord
+    since: float | None = None
 
 
 Action = Launch | Cancel | Settle

@@ -189,7 +189,8 @@ class Directory:
     def dispatch(self, *, now: float) -> Decision:
         """Hand out what can be handed out now: starts within the windows, settlements, spread over the controllers.
 
-        Each settlement is handed out once, and again if the controller that has it goes down.
+        Each settlement is handed out once, again if the controller that has it goes down, and again if the store
+        could not be asked, once :meth:`ask_again` says that it is time.
         """
         if not self._up:
             return Decision()
@@ -201,7 +202,8 @@ class Directory:
             slot = self._next_slot()
             self._index.handed.setdefault(slot, {})[job_id] = None
             failure = FailureRecord.model_validate_json(record.failure) if record.failure else None
-            actions.append(Settle(job_id, slot, failure or endings.cancelled(record.attempt)))
+            failure = failure or endings.cancelled(record.attempt)
+            actions.append(Settle(job_id, slot, failure, record.waiting_since))
         changes: list[Change] = []
         while (queued := self._index.queues.next()) is not None:
             record, slot = self.jobs[queued], self._next_slot()
@@ -276,6 +278,36 @@ class Directory:
             return Decision()
         status = Outcome.model_validate_json(outcome).status
         return Decision((self._change(Ended(job_id, now, status.value, outcome)),), tuple(self._stop(record)))
+
+    def unsettled(self, job_id: str, *, reason: str, now: float) -> Decision:
+        """A settlement could not find out how the job ended: it has not ended, and waits until it is asked about again.
+
+        Nothing if the job has ended, or is not being settled. One that comes late or twice does no harm: then the
+        store is asked once more than needed.
+
+        Args:
+            job_id: The job.
+            reason: What it waits for.
+            now: POSIX seconds.
+        """
+        record = self.jobs.get(job_id)
+        if record is None or stage_of(record) is not Stage.SETTLING:
+            return Decision()
+        self._index.settling.pop(job_id, None)
+        for handed in self._index.handed.values():
+            handed.pop(job_id, None)
+        self._index.asked[job_id] = self._index.asked.get(job_id, 0) + 1
+        return self.waits(job_id, record.attempt, reason=reason, now=now)
+
+    def asked(self, job_id: str) -> int:
+        """How often it has been asked in vain how the job ended, by this directory."""
+        return self._index.asked.get(job_id, 0)
+
+    def ask_again(self, job_ids: Iterable[str]) -> None:
+        """It is time to hand out settlements again that could not find out how their jobs ended."""
+        for job_id in job_ids:
+            if job_id in self._index.asked and not any(job_id in handed for handed in self._index.handed.values()):
+                self._index.settling[job_id] = None
 
     # Which controllers there are.
 

@@ -60,6 +60,7 @@ class JobRecord:
         recovers: The job whose staged outputs it commits, instead of running anything; empty for all others.
         waiting_for: What keeps it from going on since it has begun; empty if nothing does.
         reason: Why a job of its own was started, for people; empty if there was no equal one, None if not recorded.
+        waiting_since: Since when (POSIX seconds, the registry's clock); None if nothing does.
     """
 
     job_id: str
@@ -92,6 +93,7 @@ class JobRecord:
     recovers: str = ""
     waiting_for: str = ""
     reason: str | None = None
+    waiting_since: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -164,9 +166,11 @@ def evolve(record: JobRecord, event: Event) -> JobRecord:
                 retry="",
                 failure="",
                 waiting_for="",
+                waiting_since=None,
             )
         case Waiting():
-            return replace(record, waiting_for=event.reason)
+            since = record.waiting_since or event.at if event.reason else None
+            return replace(record, waiting_for=event.reason, waiting_since=since)
         case Began():
             return replace(record, began_at=event.at, place=event.place, status=JobStatus.RUNNING)
         case AttemptFailed():
@@ -182,6 +186,7 @@ def evolve(record: JobRecord, event: Event) -> JobRecord:
                 retry="",
                 failure="",
                 waiting_for="",
+                waiting_since=None,
             )
         case _:
             assert_never(event)

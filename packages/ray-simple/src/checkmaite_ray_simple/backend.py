@@ -31,9 +31,9 @@ from checkmaite_core.errors import (
 from checkmaite_core.execution import cancelled_error
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import Job, JobPage, JobStatus, Progress
-from checkmaite_core.outcome import Outcome
-from checkmaite_core.provenance import utc_now
+from checkmaite_core.outcome import Outcome, Unsettled
 from checkmaite_core.queueing import Room
+from checkmaite_core.settling import ended_with
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_core.submission import Submission
 from checkmaite_core.tracking import TrackedJob, check_job_id, page_of
@@ -46,7 +46,7 @@ from checkmaite_ray_simple.overlay.uploading import in_fresh_process, in_overlay
 from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.resources import Nodes, task_options
 from checkmaite_ray_simple.settings import RaySimpleOptions
-from checkmaite_ray_simple.settling import Settler
+from checkmaite_ray_simple.settling import LocalSettler, Settler
 from checkmaite_ray_simple.site import RaySite
 from checkmaite_ray_simple.survey import Survey
 from checkmaite_ray_simple.worker import run_job
@@ -128,7 +128,10 @@ class RaySimpleBackend(JobBackend):
             self._function = functools.lru_cache(maxsize=_SHAPES)(
                 lambda options: in_overlay(run_job, self._overlay, **json.loads(options))
             )
-            self._settler: Settler[_Task] = Settler(self._then, self._overlay, self._on_settled)
+            self._settler: Settler[_Task] = Settler(
+                self._then, self._later, self._overlay, self._on_settled, self._on_unsettled
+            )
+            self._local_settler: LocalSettler[_Task] = LocalSettler(self._on_settled, self._on_unsettled)
             self._maintenance = Maintenance(self._then, self._overlay, store.uri, options.maintain_after)
             self._board = Board.remote()  # type: ignore[attr-defined]
             self._survey = Survey(self._connection, store, options.version_skew, self._overlay, busy=self._busy)
@@ -262,14 +265,22 @@ class RaySimpleBackend(JobBackend):
 
         reference.future().add_done_callback(tell)
 
+    def _later(self, seconds: float, function: Callable[..., None], *arguments: Any) -> None:
+        self._dispatcher.call_later(seconds, function, *arguments)
+
     def _on_result(self, answer: str | None, error: BaseException | None, task: _Task) -> None:
         left_behind, task.reference = task.reference is None, None
         if answer is not None:
-            outcome, failure = failures.read_answer(answer)
+            outcome, unsettled = failures.read_answer(answer)
             if outcome is not None:
                 self._end(task, Outcome.model_validate_json(outcome))
-            elif failure is not None and not left_behind:
-                self._retry(task, failure, "raised", self._options.exception_retries)
+            elif unsettled is None or left_behind:
+                return
+            elif unsettled.waits_for is not None:
+                task.job.mark_waiting(unsettled.waits_for)
+                self._settle(task, unsettled)
+            else:
+                self._retry(task, unsettled.failure, "raised", self._options.exception_retries)
             return
         assert error is not None, "a task without an outcome has raised"
         if left_behind:
@@ -280,9 +291,9 @@ class RaySimpleBackend(JobBackend):
         elif loss is not None:
             limit = self._options.max_retries if loss is failures.Loss.LOST else self._options.oom_retries
             self._retry(task, failure, loss, limit)
-        elif task.attempt == 1 and failure.kind is FailureKind.DEPLOYMENT and not task.job.cancel_requested:
+        elif task.attempt == 1 and failure.kind is FailureKind.DEPLOYMENT:
             # It has never begun, so there is nothing to settle, and no worker in this overlay that could.
-            self._end(task, Outcome(status=JobStatus.FAILED, failure=failure, finished_at=utc_now()))
+            self._end(task, ended_with(self._cancelled(task) if task.job.cancel_requested else failure))
         else:
             self._settle(task, self._cancelled(task) if task.job.cancel_requested else failure)
 
@@ -296,27 +307,19 @@ class RaySimpleBackend(JobBackend):
         else:
             self._settle(task, failure)
 
-    def _settle(self, task: _Task, failure: FailureRecord) -> None:
+    def _settle(self, task: _Task, known: FailureRecord | Unsettled) -> None:
         """Let a worker find out whether a job committed before it ended, and close its place if not."""
-        self._settler.add([(task, task.order, failure)])
+        self._settler.add([(task, task.order, known)])
 
-    def _on_settled(
-        self, task: _Task, failure: FailureRecord, outcome: str | None, error: BaseException | None
-    ) -> None:
-        if outcome is not None:
-            self._end(task, Outcome.model_validate_json(outcome))
-        else:
-            self._end_unsettled(task, failure, error)
+    def _on_settled(self, task: _Task, outcome: str) -> None:
+        self._end(task, Outcome.model_validate_json(outcome))
 
-    def _end_unsettled(self, task: _Task, failure: FailureRecord, error: BaseException | None) -> None:
-        note = (
-            f"{failure.message}\nNo worker could be asked whether its results had been stored before that"
-            f"{f' ({failures.first_line(error)})' if error else ''}; look in the analytics store's runs table for "
-            f"job_id {task.job.job_id}."
-        )
-        status = JobStatus.CANCELLED if failure.kind is FailureKind.CANCELLED else JobStatus.FAILED
-        failure = failure.model_copy(update={"message": note})
-        self._end(task, Outcome(status=status, failure=failure, finished_at=utc_now()))
+    def _on_unsettled(self, task: _Task, reason: str) -> None:
+        task.job.mark_waiting(reason)
+
+    def _settle_here(self, tasks: Sequence[_Task], failure: Callable[[_Task], FailureRecord]) -> None:
+        """Settle jobs in this process, where no worker can do it."""
+        self._local_settler.add([(task, task.order, failure(task)) for task in tasks])
 
     def _end(self, task: _Task, outcome: Outcome) -> None:
         task.payload = None  # it may be large, and the handle is kept
@@ -368,28 +371,30 @@ class RaySimpleBackend(JobBackend):
     def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
         """What the dispatcher called has failed: end the jobs it was about, or report it."""
         tasks = [value for value in arguments if isinstance(value, _Task) and not value.job.status.is_terminal]
-        for task in tasks:
-            failure = failures.describe(error, task.attempt, task.place, self._own_overlay.secrets)
-            self._end_unsettled(task, failure, error)
+        secrets = self._own_overlay.secrets
+        self._settle_here(tasks, lambda task: failures.describe(error, task.attempt, task.place, secrets))
         if not tasks and not self._closed:
             found = failures.as_defect(error, "looking after jobs")
             sys.excepthook(type(found), found, found.__traceback__)
 
     def _has_ray(self) -> bool:
-        """Whether there is a Ray to call; if not, nothing will ever come of the jobs, and they end here.
+        """Whether there is a Ray to call; if not, no worker tells of the jobs any more, and they are settled here.
 
         Asked before every call, because Ray would start a new local cluster for a call that finds none.
         """
         if self._connection.alive:
             return True
-        for task in self._unfinished():
-            error = failures.TaskLostError(
-                "Ray was shut down in this process, or its connection lost, before it had ended.",
-                hint="Call configure_job_backend(...) again.",
-            )
-            failure = FailureRecord.from_exception(error, FailureKind.LOST, retryable=True, attempts=task.attempt)
-            self._end_unsettled(task, failure, None)
+        self._settle_here(self._unfinished(), self._without_ray)
         return False
+
+    def _without_ray(self, task: _Task) -> FailureRecord:
+        if task.job.cancel_requested:
+            return self._cancelled(task)
+        error = failures.TaskLostError(
+            "Ray was shut down in this process, or its connection lost, before it had ended.",
+            hint="Call configure_job_backend(...) again.",
+        )
+        return FailureRecord.from_exception(error, FailureKind.LOST, retryable=True, attempts=task.attempt)
 
     def _look(self) -> None:
         self._dispatcher.call_later(_LOOK, self._look)
@@ -422,6 +427,7 @@ class RaySimpleBackend(JobBackend):
                 self._maintain()
             finally:
                 self._dispatcher.stop()
+                self._local_settler.stop()
                 self._survey.stop()
                 self._own_overlay.close()
                 connection.release(self._connection)
@@ -450,13 +456,34 @@ class RaySimpleBackend(JobBackend):
             f"checkmaite: {len(tasks)} unfinished job(s) end with this ray-simple backend: {shown}{more}.\n"
             "  -> Use shutdown_job_backend(wait=True), or the backend as a context manager, to wait for them.\n"
         )
-        self._dispatcher.call(self._give_up, tasks)
+        if self._connection.alive:
+            self._dispatcher.call(self._give_up, tasks)
+        else:
+            self._settle_here(tasks, self._without_ray)
         deadline = time.monotonic() + _LAST_SETTLING
         for task in tasks:
             task.job.wait(max(0.0, deadline - time.monotonic()))
         self._dispatcher.stop()
+        self._local_settler.stop()
+        self._leave_unsettled([task for task in tasks if not task.job.status.is_terminal])
+
+    def _leave_unsettled(self, tasks: list[_Task]) -> None:
+        """Say of jobs that nobody knows how they ended: FAILED they may not be called, as they may have results."""
+        left = []
         for task in tasks:
-            self._end_unsettled(task, self._left_behind(task), None)
+            last = task.job.waiting_for or "an answer of the analytics store, to say whether its results are stored"
+            where = f"in the table runs of {self.store_config.uri} for job_id {task.job.job_id}"
+            error = ConfigurationError(
+                f"it is not known how job {task.job.job_id} ({task.job.name}) ended: its ray-simple backend was shut "
+                f"down while it waited for {last}.",
+                hint=f"Look {where}; if it is not there once the store answers, submit the work again.",
+            )
+            if task.job.leave(error, f"nothing any more, for its backend was shut down; look {where}"):
+                left.append(error)
+        for error in left[:_SHOWN]:
+            sys.stderr.write(f"checkmaite: {error}\n")
+        if len(left) > _SHOWN:
+            sys.stderr.write(f"checkmaite: nor of {len(left) - _SHOWN} more jobs is it known how they ended.\n")
 
     def _give_up(self, tasks: list[_Task]) -> None:
         left = [task for task in tasks if not task.job.status.is_terminal]

@@ -175,7 +175,7 @@ def as_defect(error: Exception, doing: str) -> Exception:
     return error if isinstance(error, _RAYS) else explained(error, doing)
 
 
-def read_answer(answer: str) -> tuple[str | None, FailureRecord | None]:
-    """What a job's task answered: its outcome (JSON), or what its code raised if it is to be started again."""
+def read_answer(answer: str) -> tuple[str | None, Unsettled | None]:
+    """What a job's task answered: its outcome (JSON), or what stands in place of one while it has not ended."""
     unsettled = Unsettled.read(answer)
-    return (answer, None) if unsettled is None else (None, unsettled.failure)
+    return (answer, None) if unsettled is None else (None, unsettled)

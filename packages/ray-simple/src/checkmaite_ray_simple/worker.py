@@ -14,8 +14,10 @@ from typing import Any
 import ray
 from ray import cloudpickle
 
-from checkmaite_core.execution import execute, maintain, settle
-from checkmaite_core.failure import FailureRecord
+from checkmaite_core.execution import execute, maintain
+from checkmaite_core.outcome import Unsettled
+from checkmaite_core.provenance import utc_now
+from checkmaite_core.settling import settle_all, waits_for
 from checkmaite_core.submission import WorkOrder
 from checkmaite_ray_simple.alarm import Alarm
 from checkmaite_ray_simple.channel import Event
@@ -128,7 +130,8 @@ def _ending_at_once() -> Iterator[None]:
 def run_job(order: str, payload: bytes, attempt: int, board: Any, retry_exceptions: Collection[str] = ()) -> str:
     """Run one job and return, as JSON, its :class:`~checkmaite_core.outcome.Outcome`.
 
-    If its code raised one of ``retry_exceptions``, that is an :class:`~checkmaite_core.outcome.Unsettled` instead.
+    If its code raised one of ``retry_exceptions``, or the store could not be asked how it has ended, that is an
+    :class:`~checkmaite_core.outcome.Unsettled` instead.
 
     The payload is bytes to Ray: whatever is wrong with unpickling it is found, and explained, by ``execute``.
     """
@@ -153,14 +156,27 @@ def run_job(order: str, payload: bytes, attempt: int, board: Any, retry_exceptio
 
 @ray.remote(num_cpus=0, max_retries=0)
 def settle_jobs(jobs: list[tuple[str, str]]) -> list[str]:
-    """Settle jobs, given as order and failure, and return their outcomes; all as JSON.
+    """Settle jobs, given as order and :class:`~checkmaite_core.outcome.Unsettled`; all as JSON.
 
     On a worker, because the client needs neither the store's libraries nor write access to it.
+
+    Returns:
+        Of each its outcome, or what it still waits for.
     """
-    return [
-        settle(WorkOrder.model_validate_json(order), FailureRecord.model_validate_json(failure)).model_dump_json()
-        for order, failure in jobs
-    ]
+    orders: list[tuple[int, WorkOrder, Unsettled]] = []
+    answers: dict[int, str] = {}
+    for number, (text, job) in enumerate(jobs):
+        unsettled = Unsettled.model_validate_json(job)
+        try:
+            orders.append((number, WorkOrder.model_validate_json(text), unsettled))
+        except Exception as error:  # of another version, say: it is this job's matter, not the others'
+            since = unsettled.since or utc_now()
+            reason = waits_for("a worker that can read what it is about", since, error)
+            answers[number] = unsettled.model_copy(update={"waits_for": reason, "since": since}).model_dump_json()
+    found = settle_all([(order, unsettled) for _, order, unsettled in orders])
+    for (number, *_), answer in zip(orders, found, strict=True):
+        answers[number] = answer.model_dump_json()
+    return [answers[number] for number in range(len(jobs))]
 
 
 # Without a CPU: on a cluster of one, it must not wait for a long job, nor a job for it.

@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from checkmaite_core.errors import CheckmaiteError, PayloadError
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.location import place_of
+from checkmaite_core.outcome import Unsettled
+from checkmaite_core.provenance import utc_now
+from checkmaite_core.settling import waits_for
 from checkmaite_ledger import JobRecord
 from checkmaite_ledger.directory import Action, AttemptEnd, Cancel, Cause, Decision, Directory, Launch, Settle
 from checkmaite_ray.background import Background
 from checkmaite_ray.launching import Item
 from checkmaite_ray.protocol import Blob, with_storage_options
 from checkmaite_ray.roster import Roster, by_slot
-from checkmaite_ray.settlement import unsettled
 from checkmaite_ray.submissions import Submissions
 
 __all__ = ["Actions"]
@@ -32,6 +35,7 @@ class Actions:
         options: Storage options by place (:func:`checkmaite_core.location.place_of`),
             as clients have given them; they are looked up anew each time.
         decided: Called with what follows where an action cannot be carried out.
+        unsettled: Called with the jobs that cannot be settled now, and what each waits for.
         work: What waits for submissions to be read back.
     """
 
@@ -42,6 +46,7 @@ class Actions:
         roster: Roster,
         options: Mapping[str, dict[str, Any]],
         decided: Callable[[Decision], None],
+        unsettled: Callable[[Mapping[str, str]], None],
         work: Background,
     ) -> None:
         self._directory = directory
@@ -49,6 +54,7 @@ class Actions:
         self._roster = roster
         self._options = options
         self._decided = decided
+        self._unsettled = unsettled
         self._work = work
 
     def take(self, actions: Sequence[Action]) -> None:
@@ -93,8 +99,9 @@ class Actions:
     def _unreadable(self, action: Launch | Settle, error: CheckmaiteError) -> None:
         record, now = self._directory.jobs[action.job_id], time.time()
         if isinstance(action, Settle):
-            outcome = unsettled(action.job_id, action.failure, error)
-            self._decided(self._directory.settled(action.job_id, outcome, now=now))
+            since = utc_now() if action.since is None else datetime.fromtimestamp(action.since, UTC)
+            reason = waits_for("the ledger, where what it ran is kept", since, error)
+            self._unsettled({action.job_id: reason})
         else:
             failure = FailureRecord.from_exception(error, FailureKind.LOST, attempts=record.attempt)
             end = AttemptEnd(failure=failure, begun=record.attempt > 1)
@@ -130,7 +137,8 @@ class Actions:
         record = self._directory.jobs[action.job_id]
         blob = Blob.unpack(data)
         order = self.complete(blob.order, record.store_uri)
-        return (record.job_id, order, blob.overlay, action.failure.model_dump_json())
+        since = None if action.since is None else datetime.fromtimestamp(action.since, UTC)
+        return (record.job_id, order, blob.overlay, Unsettled(failure=action.failure, since=since).model_dump_json())
 
     def complete(self, order: str, store_uri: str) -> str:
         """A work order with the storage options of its store."""

@@ -88,7 +88,7 @@ class Controller:
         self._tasks: dict[str, _Task] = {}
         self._outbox = _Outbox()
         self._running = Background(_give_up)
-        self._settlements = Settlements(self._on_settled, self._running)
+        self._settlements = Settlements(self._on_settled, self._on_unsettled, self._running)
         self._name = (NAMESPACE, ray.get_runtime_context().get_actor_name() or "")
 
     # The registry's calls.
@@ -141,7 +141,7 @@ class Controller:
                 self._running.spawn(self._stop(task))
 
     async def settle(self, epoch: int, jobs: list[tuple[str, str, str, str]]) -> None:
-        """Find out how jobs ended; each as id, order (JSON), overlay (JSON) and failure (JSON)."""
+        """Find out how jobs ended (see :meth:`Settlements.add`)."""
         if not self._fenced(epoch):
             self._settlements.add(jobs)
 
@@ -223,7 +223,8 @@ class Controller:
             refused = isinstance(error, ValueError | TypeError | ray.exceptions.RayError)
             kind = FailureKind.DEPLOYMENT if refused else FailureKind.DEFECT
             told = error if refused else explained(error, f"starting job {item.job_id}")
-            self._ended(task, failure=FailureRecord.from_exception(told, kind, attempts=item.attempt))
+            failure = FailureRecord.from_exception(told, kind, attempts=item.attempt)
+            self._ended(task, failure=failure, begun=False)
             return
         self._running.spawn(self._attend_to(task))
 
@@ -233,30 +234,38 @@ class Controller:
             answer: str = await task.reference
         except BaseException as error:  # whatever Ray raises for a task: all of it is reported, as the job's failure
             task.reference = None
-            if task.cancelling:
-                text = cancelled_error(item.job_id)
-                failure = FailureRecord.from_exception(text, FailureKind.CANCELLED, attempts=item.attempt)
-                self._ended(task, failure=failure)
-                return
             place = f", {task.place}" if task.place else ""
             record, loss = failures.classify(error, item.attempt, place, secrets_of(json.loads(item.overlay)))
-            self._ended(task, failure=record, cause=None if loss is None else str(loss))
+            # A job that could not even be set up has never begun: there is nothing to settle, and no worker that could.
+            begun = record.kind is not FailureKind.DEPLOYMENT
+            if task.cancelling:
+                text = cancelled_error(item.job_id)
+                record = FailureRecord.from_exception(text, FailureKind.CANCELLED, attempts=item.attempt)
+                loss = None
+            self._ended(task, failure=record, cause=None if loss is None else str(loss), begun=begun)
         else:
             task.reference = None
             self._returned(task, answer)
 
     def _returned(self, task: _Task, answer: str) -> None:
-        outcome, failure = failures.read_answer(answer)
-        if failure is None:
+        outcome, unsettled = failures.read_answer(answer)
+        if unsettled is None:
             self._ended(task, outcome=outcome)
+        elif unsettled.waits_for is None:
+            self._ended(task, failure=unsettled.failure, cause="raised")
         else:
-            self._ended(task, failure=failure, cause="raised")
+            self._ended(task, failure=unsettled.failure)
+            self._on_unsettled(task.item.job_id, unsettled.waits_for)
 
     def _ended(
-        self, task: _Task, *, outcome: str | None = None, failure: FailureRecord | None = None, cause: str | None = None
+        self,
+        task: _Task,
+        *,
+        outcome: str | None = None,
+        failure: FailureRecord | None = None,
+        cause: str | None = None,
+        begun: bool = True,
     ) -> None:
-        # A job that could not even be set up has never begun: there is nothing to settle, and no worker that could.
-        begun = failure is None or failure.kind is not FailureKind.DEPLOYMENT
         text = None if failure is None else failure.model_dump_json()
         task.end = ("ended", task.item.job_id, task.item.attempt, outcome, text, cause, begun)
         task.item.payload = b""
@@ -272,6 +281,9 @@ class Controller:
 
     def _on_settled(self, job_id: str, outcome: str) -> None:
         self._outbox.add(("settled", job_id, outcome))
+
+    def _on_unsettled(self, job_id: str, reason: str) -> None:
+        self._outbox.add(("unsettled", job_id, reason))
 
 
 def _give_up(error: Exception) -> None:

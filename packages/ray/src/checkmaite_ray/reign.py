@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from checkmaite_core.errors import CheckmaiteError, ClusterError, SealedError, StorageError, SubmissionError
 from checkmaite_core.failure import FailureRecord
 from checkmaite_core.job import JobStatus
+from checkmaite_core.settling import pause_s
 from checkmaite_ledger import JobRecord
 from checkmaite_ledger.directory import (
     AttemptEnd,
@@ -101,7 +102,9 @@ class Reign:
             on_error=self.end,
         )
         self._work = Background(self.end)
-        self._actions = Actions(self.directory, self._submissions, self.roster, options, self._decided, self._work)
+        self._actions = Actions(
+            self.directory, self._submissions, self.roster, options, self._decided, self._unsettled, self._work
+        )
         self._committer = Committer(ledger.append, self._appending, self._publish, self._actions.take, self.end)
         self._ended = False
 
@@ -272,6 +275,7 @@ class Reign:
 
     def _on_messages(self, slot: str, messages: Sequence[tuple[Any, ...]]) -> asyncio.Future[None]:
         ended = False
+        undecided: dict[str, str] = {}
         for kind, job_id, *rest in messages:
             if kind == "ended":
                 attempt, outcome, failure, cause, begun = rest
@@ -286,6 +290,8 @@ class Reign:
             elif kind == "settled":
                 self._on_end_of(job_id, self.directory.settled(job_id, rest[0], now=time.time()))
                 ended = True
+            elif kind == "unsettled":
+                undecided[job_id] = rest[0]
             elif kind == "began":
                 attempt, at, place = rest
                 decision = self.directory.began(job_id, attempt, at=at or time.time(), place=place)
@@ -297,6 +303,7 @@ class Reign:
                 self._sessions.tell(job_id, ("progress", job_id, rest[1]))
             elif kind == "waiting":
                 self.wait_for(job_id, rest[0], rest[1])
+        self._unsettled(undecided)
         if not ended:
             return _nothing_to_wait_for()
         done = self._commit(Decision(), within=_UNHURRIED)
@@ -306,10 +313,13 @@ class Reign:
     def wait_for(self, job_id: str, attempt: int, reason: str | None) -> None:
         """Tell clients, and write down, what keeps a job that has begun from going on; None once nothing does."""
         decision = self.directory.waits(job_id, attempt, reason=reason or "", now=time.time())
+        self._tell_waiting(job_id, decision)
+
+    def _tell_waiting(self, job_id: str, decision: Decision) -> None:
         self._commit(decision, within=_INFORMATIVE)
         for change in decision.changes:  # it is informative, as that it has begun
             self.published[job_id] = change.record
-            self._sessions.tell(job_id, ("waiting", job_id, reason))
+            self._sessions.tell(job_id, ("waiting", job_id, change.record.waiting_for or None))
 
     def _on_end_of(self, job_id: str, decision: Decision) -> None:
         hurried = bool(decision.actions) or self._sessions.is_awaited(job_id)
@@ -330,6 +340,24 @@ class Reign:
 
     def _decided(self, decision: Decision) -> None:
         self._commit(decision)
+        self._dispatch()
+
+    def _unsettled(self, reasons: Mapping[str, str]) -> None:
+        """It could not be found out how jobs ended: that is asked again after a pause, for as long as it takes.
+
+        Args:
+            reasons: What each waits for.
+        """
+        again: dict[int, list[str]] = {}
+        for job_id, reason in reasons.items():
+            self._tell_waiting(job_id, self.directory.unsettled(job_id, reason=reason, now=time.time()))
+            again.setdefault(self.directory.asked(job_id), []).append(job_id)
+        for tries, job_ids in again.items():
+            if tries:
+                asyncio.get_running_loop().call_later(pause_s(tries), self._ask_again, job_ids)
+
+    def _ask_again(self, job_ids: Sequence[str]) -> None:
+        self.directory.ask_again(job_ids)
         self._dispatch()
 
     def complete(self, order: str, store_uri: str) -> str:

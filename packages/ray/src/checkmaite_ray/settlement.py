@@ -7,22 +7,17 @@ from collections.abc import Callable
 
 import ray
 
-from checkmaite_core.failure import FailureKind, FailureRecord
-from checkmaite_core.job import JobStatus
-from checkmaite_core.outcome import Outcome
-from checkmaite_core.provenance import utc_now
+from checkmaite_core.outcome import Unsettled
 from checkmaite_ray.background import Background
 from checkmaite_ray.launching import task_of
-from checkmaite_ray_simple import failures
+from checkmaite_ray_simple.settling import no_worker, variables_alone
 from checkmaite_ray_simple.worker import settle_jobs
 
-__all__ = ["Settlements", "unsettled"]
+__all__ = ["Settlements"]
 
 _TASKS = 2
 _BATCH = 100
 """How many settling tasks run at a time, and how many jobs one of them settles at most."""
-_TRIES = 3
-"""How often settling is begun before it is given up."""
 
 _Job = tuple[str, str, str, str]
 
@@ -31,22 +26,29 @@ class Settlements:
     """Lets workers find out which jobs committed before they ended, and close the places of the others.
 
     Settling needs no CPU, so Ray would start a process for every task of a burst: here few tasks run, of what came
-    together while they did.
+    together while they did. Each job is asked about once: where that gives no answer the registry asks again, with
+    the storage options that it has by then.
 
     Args:
         done: Called with each job's id and its outcome (JSON).
+        waiting: Called with the id of a job that could not be settled, and what it waits for.
         work: What it runs in.
     """
 
-    def __init__(self, done: Callable[[str, str], None], work: Background) -> None:
+    def __init__(self, done: Callable[[str, str], None], waiting: Callable[[str, str], None], work: Background) -> None:
         self._done = done
+        self._tell_waiting = waiting
         self._work = work
         self._waiting: dict[str, deque[_Job]] = {}
         self._known: set[str] = set()
         self._running = 0
+        self._bare: set[str] = set()
 
     def add(self, jobs: list[_Job]) -> None:
-        """Settle jobs: each as id, order (JSON), overlay (JSON) and failure (JSON). Ones in hand are left alone."""
+        """Settle jobs: each as id, order, overlay and what is known of it (an ``Unsettled``), the last three as JSON.
+
+        Ones in hand are left alone.
+        """
         for job in jobs:
             if job[0] not in self._known:
                 self._known.add(job[0])
@@ -63,31 +65,21 @@ class Settlements:
             self._work.spawn(self._settle(overlay, batch))
 
     async def _settle(self, overlay: str, batch: list[_Job]) -> None:
-        wanted = [(order, failure) for _, order, _, failure in batch]
-        last: BaseException | None = None
-        for _ in range(_TRIES):
-            try:
-                outcomes: list[str] = await settle_jobs.options(**task_of({}, overlay)).remote(wanted)
-            except ray.exceptions.RayError as error:
-                last = error
-                continue
-            break
-        else:
-            outcomes = [unsettled(job[0], FailureRecord.model_validate_json(job[3]), last) for job in batch]
-        for (job_id, *_), outcome in zip(batch, outcomes, strict=True):
+        wanted = [(order, known) for _, order, _, known in batch]
+        used = variables_alone(overlay) if overlay in self._bare else overlay
+        self._bare.discard(overlay)
+        try:
+            answers: list[str] = await settle_jobs.options(**task_of({}, used)).remote(wanted)
+        except Exception as error:  # whatever Ray raises for a task: reported as what the jobs wait for
+            if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+                self._bare.add(overlay)
+            answers = [no_worker(Unsettled.model_validate_json(job[3]), error).model_dump_json() for job in batch]
+        for (job_id, *_), answer in zip(batch, answers, strict=True):
             self._known.discard(job_id)
-            self._done(job_id, outcome)
+            left = Unsettled.read(answer)
+            if left is None:
+                self._done(job_id, answer)
+            else:
+                self._tell_waiting(job_id, left.waits_for or "")
         self._running -= 1
         self._start()
-
-
-def unsettled(job_id: str, failure: FailureRecord, error: BaseException | None) -> str:
-    """The outcome (JSON) of a job whose place in the store could not be looked at."""
-    note = (
-        f"{failure.message}\nNo worker could be asked whether its results had been stored before that"
-        f"{f' ({failures.first_line(error)})' if error else ''}; look in the analytics store's runs table for "
-        f"job_id {job_id}."
-    )
-    status = JobStatus.CANCELLED if failure.kind is FailureKind.CANCELLED else JobStatus.FAILED
-    failure = failure.model_copy(update={"message": note})
-    return Outcome(status=status, failure=failure, finished_at=utc_now()).model_dump_json()

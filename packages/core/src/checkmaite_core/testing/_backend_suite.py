@@ -10,6 +10,7 @@ from checkmaite_core.testing._backend_preflight import PreflightTests
 from checkmaite_core.testing._backend_records import RecordTests
 from checkmaite_core.testing._backend_recovery import RecoveryTests
 from checkmaite_core.testing._backend_retries import RetryTests
+from checkmaite_core.testing._backend_settling import SettlingTests
 from checkmaite_core.testing._backend_sharing import SharingTests
 
 __all__ = ["JobBackendSuite"]
@@ -24,6 +25,7 @@ class JobBackendSuite(
     SharingTests,
     RetryTests,
     RecoveryTests,
+    SettlingTests,
     PreflightTests,
     standard=True,
 ):

@@ -14,14 +14,15 @@ from pydantic import ConfigDict, Field
 
 from checkmaite_core.backend import JobBackend
 from checkmaite_core.committing import CommitPolicy
-from checkmaite_core.errors import JobNotFoundError
-from checkmaite_core.execution import cancelled_error, execute, maintain, settle
+from checkmaite_core.errors import ConfigurationError, JobNotFoundError
+from checkmaite_core.execution import cancelled_error, execute, maintain
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import Job, JobPage, JobStatus, Progress
-from checkmaite_core.outcome import Outcome
+from checkmaite_core.outcome import Outcome, Unsettled
 from checkmaite_core.provenance import utc_now
 from checkmaite_core.queueing import Room
 from checkmaite_core.retrying import ExceptionName
+from checkmaite_core.settling import ended_with, settle, settle_patiently
 from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
 from checkmaite_core.submission import Submission, WorkOrder
 from checkmaite_core.testing._thread_site import ThreadSite
@@ -84,6 +85,7 @@ class ThreadBackend(JobBackend):
         self._lock = threading.Lock()
         self._jobs: dict[str, tuple[TrackedJob, WorkOrder]] = {}
         self._closed = False
+        self._stopping = threading.Event()
         self._room = Room(options.max_unfinished)
         self._threads = ThreadPoolExecutor(options.slots, thread_name_prefix="checkmaite-job")
 
@@ -119,17 +121,38 @@ class ThreadBackend(JobBackend):
                 attempt=attempt,
                 retry_exceptions=self._options.retry_exceptions if attempt <= retries else (),
             )
+            if isinstance(outcome, Unsettled) and outcome.waits_for is not None:
+                job.mark_waiting(outcome.waits_for)
+                outcome = settle_patiently(order, outcome, waiting=job.mark_waiting, pause=self._pause)
             if isinstance(outcome, Outcome):
                 job.finish(outcome)
                 return
+            if outcome.waits_for is not None:
+                self._leave(job, outcome)
+                return
+
+    def _pause(self, seconds: float) -> bool:
+        return not self._stopping.wait(seconds)
 
     def _cancel(self, job: TrackedJob) -> None:
-        if job.status is JobStatus.PENDING:
-            self._end(job, FailureRecord.from_exception(cancelled_error(job.job_id), FailureKind.CANCELLED))
+        if job.status is JobStatus.PENDING:  # it never began, so there is nothing to ask the store
+            job.finish(ended_with(FailureRecord.from_exception(cancelled_error(job.job_id), FailureKind.CANCELLED)))
 
     def _end(self, job: TrackedJob, failure: FailureRecord) -> None:
         _, order = self._jobs[job.job_id]
-        job.finish(settle(order, failure))
+        answer = settle(order, failure)
+        if isinstance(answer, Outcome):
+            job.finish(answer)
+        else:
+            self._leave(job, answer)
+
+    @staticmethod
+    def _leave(job: TrackedJob, unsettled: Unsettled) -> None:
+        error = ConfigurationError(
+            f"the backend of job {job.job_id} was shut down while it waited for {unsettled.waits_for}",
+            hint=f"Look for job_id {job.job_id} in the store's runs.",
+        )
+        job.leave(error, "nothing any more: its backend was shut down before the store could be asked")
 
     def _site(self) -> ThreadSite:
         return ThreadSite(self._options.slots)
@@ -166,6 +189,7 @@ class ThreadBackend(JobBackend):
             again, self._closed = self._closed, True
             known = list(self._jobs.values())
         if not wait:
+            self._stopping.set()
             for job, _ in known:
                 if not job.status.is_terminal:
                     self._end(job, _left_behind())
