@@ -41,7 +41,7 @@ from checkmaite_core.errors import (
 from checkmaite_core.execution import execute, settle
 from checkmaite_core.failure import FailureRecord
 from checkmaite_core.inputs import Inputs
-from checkmaite_core.outcome import Outcome
+from checkmaite_core.outcome import Outcome, Unsettled
 from checkmaite_core.provenance import configure_provenance
 from checkmaite_core.recovering import prepare_recovery
 from checkmaite_core.report import INLINE_REPORT_LIMIT
@@ -339,7 +339,14 @@ def test_what_was_staged_by_other_work_or_is_damaged_is_not_taken(store: Analyti
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(MemoryResultStore, "settle", _raising(StorageUnreachableError("no.", hint="", uri="m")))
             plant("the store is away", patch)
-            run(submission)
+            answer = execute(
+                submission.order,
+                submission.pickle(pickle.dumps),
+                loads=pickle.loads,
+                monitor=Monitor(),
+                pickler=pickle.Pickler,
+            )
+            assert isinstance(answer, Unsettled), "whether it has committed is not known"
         opened = open_result_store(store)
         staged = opened.staged(submission.order.job_id)
         assert staged is not None
