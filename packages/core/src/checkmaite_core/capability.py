@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, Protocol, runtime_checkable
 
 from checkmaite_core.errors import InvalidCapabilityError
 from checkmaite_core.inputs import Inputs, input_id, load_inputs
+from checkmaite_core.redefining import as_class
 from checkmaite_core.resources import Resources
 from checkmaite_core.run import CapabilityConfig, CapabilityRun, ConfigT, OutputsT
 
@@ -131,12 +132,17 @@ class Capability(ABC, Generic[ConfigT, OutputsT]):
                     f"{type(self).__name__} takes {arity.of(kind)}; given: {given}.",
                     hint=f"Pass {kind}=[...] with {arity.of(kind)}." if arity.most != 0 else f"Leave {kind} out.",
                 )
-        if config is not None and not isinstance(config, self.config_class):
-            raise InvalidCapabilityError(
-                f"{type(self).__name__} takes a {self.config_class.__qualname__} as config, "
-                f"but a {type(config).__qualname__} was given.",
-                hint=f"Pass config={self.config_class.__qualname__}(...), or leave it out for the defaults.",
-            )
+        self.as_own_config(config)
+
+    def as_own_config(self, config: Any) -> Any:
+        """The config as one of ``config_class``: itself, or its values where the class was defined again meanwhile.
+
+        Raises:
+            InvalidCapabilityError: It is of another class, or of a definition whose fields differ.
+        """
+        if config is None or isinstance(config, self.config_class):
+            return config
+        return as_class(config, self.config_class, type(self))
 
     def run(
         self,
@@ -165,8 +171,7 @@ class Capability(ABC, Generic[ConfigT, OutputsT]):
             )
         given = Inputs.of(models, datasets, metrics)
         self.check(given, config)
-        if config is None:
-            config = self.config_class()
+        config = self.config_class() if config is None else self.as_own_config(config)
         metadata = {kind: _metadata(getattr(given, kind)) for kind in ("models", "datasets", "metrics")}
         outputs = self.evaluate(load_inputs(given), config)
         run: CapabilityRun[ConfigT, OutputsT] = self.run_class(

@@ -145,6 +145,15 @@ def input_id(value: Any) -> str:
     """
     found = own_id(value)
     if found is None:
+        given, place = _given_id(value)
+        if given is not None:
+            text = "" if isinstance(given, str) else str(given)
+            said = f"is a {type(given).__qualname__}" if text else "is empty"
+            raise InvalidCapabilityError(
+                f"an input of class {type(value).__qualname__} has {given!r:.200} as its id, which {said}: ids are "
+                "text.",
+                hint=f"Write {place} = {text!r:.200}." if text else f"Give it a name: {place} = 'digits-test'.",
+            )
         raise InvalidCapabilityError(
             f"an input of class {type(value).__qualname__} has no id.",
             hint="Give it MAITE metadata with an id, such as self.metadata = {'id': 'digits-test'}, since results "
@@ -159,6 +168,13 @@ def label(value: Any) -> str:
 
 
 def own_id(value: Any) -> str | None:
-    metadata = getattr(value, "metadata", None)
-    own = metadata.get("id") if isinstance(metadata, Mapping) else getattr(value, "id", None)
+    own, _ = _given_id(value)
     return own if isinstance(own, str) and own else None
+
+
+def _given_id(value: Any) -> tuple[Any, str]:
+    """What an input has as its id, whatever it is, and where; None if it has nothing."""
+    metadata = getattr(value, "metadata", None)
+    if isinstance(metadata, Mapping):
+        return metadata.get("id"), "metadata['id']"
+    return getattr(value, "id", None), "id"

@@ -192,6 +192,7 @@ def prepare_submission(
         inputs = Inputs.of(work.models, work.datasets, work.metrics)
         if isinstance(capability, Capability):
             capability.check(inputs, config)
+            config = capability.as_own_config(config)
         check_config(capability, config)
         check_threshold(work.report_threshold)
         name = _checked_name(work.name) or _name(capability, inputs)
