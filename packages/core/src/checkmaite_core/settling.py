@@ -17,6 +17,7 @@ from checkmaite_core.keeping import note_staged
 from checkmaite_core.outcome import Outcome, Unsettled
 from checkmaite_core.provenance import utc_now
 from checkmaite_core.submission import WorkOrder
+from checkmaite_core.uses import RECORD_LOST
 
 __all__ = ["ended_with", "pause_s", "settle", "settle_all", "settle_patiently", "waits_for"]
 
@@ -125,7 +126,8 @@ def _settle(
         return _unsettled(order, failure, started_at, since, error), error
     if reference is None:
         return ended_with(failure, started_at=started_at), None
-    return Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now()), None
+    outcome = Outcome(status=JobStatus.COMPLETED, reference=reference, started_at=started_at, finished_at=utc_now())
+    return outcome.model_copy(update={"key_uncertain": RECORD_LOST}), None
 
 
 def _unsettled(
