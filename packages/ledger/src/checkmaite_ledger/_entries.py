@@ -58,7 +58,7 @@ def decode_batch(batch: Batch, uri: str) -> tuple[list[Event], dict[str, Locatio
     try:
         events = [decode(entry) for entry in batch.entries[1 : 1 + contents["events"]]]
     except (ValueError, TypeError, KeyError) as error:  # its checksum fits, so it is what somebody meant to write
-        raise _newer(uri, f"an event that this version does not understand ({error})") from error
+        raise _newer(uri, f"an event that this version, of format {_FORMAT}, does not understand ({error})") from error
     places: dict[str, Location] = {
         job_id: InLog(batch.number, place) if isinstance(place, int) else OwnObject(*place)
         for job_id, place in contents["submissions"].items()

@@ -27,6 +27,11 @@ _SHARED = ("name", "capability_id", "client", "shape", "demand", "store_uri", "p
 _OWN = tuple(field.name for field in fields(JobRecord) if field.name not in _SHARED)
 
 
+_KNOWN = frozenset(field.name for field in fields(JobRecord))
+_POLICY = frozenset(field.name for field in fields(Policy))
+_STATUSES = {str(status): status for status in JobStatus}
+
+
 def encode_snapshot(records: Sequence[JobRecord], places: Mapping[str, Location]) -> bytes:
     """The state as bytes.
 
@@ -35,7 +40,9 @@ def encode_snapshot(records: Sequence[JobRecord], places: Mapping[str, Location]
         places: Where the submissions of unfinished jobs lie.
     """
     compress = zlib.compressobj(_LEVEL)
-    lines = (json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in _lines(records, places))
+    lines = (
+        json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n" for line in _lines(records, places)
+    )
     return b"".join([*map(compress.compress, lines), compress.flush()])
 
 
@@ -71,35 +78,54 @@ def decode_snapshot(data: bytes, uri: str) -> tuple[list[JobRecord], dict[str, L
     """
     lines = map(json.loads, _split(data))
     header = next(lines)
-    own = tuple(header.get("own", ()))
-    if header["format"] != _FORMAT or tuple(header["shared"]) != _SHARED or not set(own) <= set(_OWN):
-        raise StoreFormatError(
-            f"{uri} was written by a newer version of checkmaite-ledger.",
-            hint="Update checkmaite-ledger and the packages beside it to the version that wrote the ledger.",
-        )
-    status_at = 1 + own.index("status")
-    causes_at = 1 + own.index("causes")
-    statuses = {str(status): status for status in JobStatus}
+    if header["format"] != _FORMAT:
+        raise _newer(uri, f"format {header['format']}")
+    own, names = tuple(header.get("own", ())), tuple(header["shared"])
     shared: list[dict[str, Any]] = []
     records: list[JobRecord] = []
     for line in lines:
         if isinstance(line, dict):
             return records, {job_id: _place(*place) for job_id, place in line["places"].items()}
         new, rows = line
-        shared.extend(map(_shared, new))
-        for row in rows:
-            row[status_at] = statuses[row[status_at]]
-            row[causes_at] = tuple(row[causes_at])
-            records.append(JobRecord(**shared[row[0]], **dict(zip(own, row[1:], strict=True))))
+        shared.extend(_shared(names, values) for values in new)
+        records.extend(_record({**shared[row[0]], **dict(zip(own, row[1:], strict=True))}, uri) for row in rows)
     raise AssertionError("its checksum fits, so it ends as it was written")
 
 
-def _shared(values: list[Any]) -> dict[str, Any]:
-    found = dict(zip(_SHARED, values, strict=True))
+def _shared(names: Sequence[str], values: list[Any]) -> dict[str, Any]:
+    found = dict(zip(names, values, strict=True))
     found["demand"] = dict(found["demand"])
     policy = found["policy"]
-    found["policy"] = Policy(**policy | {"retry_exceptions": tuple(policy["retry_exceptions"])})
+    known = {name: value for name, value in policy.items() if name in _POLICY}
+    found["policy"] = Policy(**known | {"retry_exceptions": tuple(policy["retry_exceptions"])})
+    if len(known) < len(policy):
+        found["policy_more"] = {name: value for name, value in policy.items() if name not in _POLICY}
     return found
+
+
+def _record(found: dict[str, Any], uri: str) -> JobRecord:
+    """One record; columns that this version does not know stay in ``more``, where one that knows them finds them."""
+    if found.keys() != _KNOWN or found.get("more"):
+        more = found.get("more") or {}
+        kept = dict(more.get("record", {}))
+        for name in _KNOWN.intersection(kept):
+            found[name] = kept.pop(name)
+        kept |= {name: found.pop(name) for name in found.keys() - _KNOWN}
+        rest = {name: value for name, value in more.items() if name != "record"} | ({"record": kept} if kept else {})
+        found["more"] = rest or None
+    if found["status"] not in _STATUSES:
+        raise _newer(uri, f"the status {found['status']!r}")
+    found["status"] = _STATUSES[found["status"]]
+    found["causes"] = tuple(found["causes"])
+    return JobRecord(**found)
+
+
+def _newer(uri: str, what: str) -> StoreFormatError:
+    return StoreFormatError(
+        f"{uri} was written by a newer version of checkmaite-ledger: it has {what}, and this version reads format "
+        f"{_FORMAT}.",
+        hint="Update checkmaite-ledger and the packages beside it to the version that wrote the ledger.",
+    )
 
 
 def _place(first: Any, second: Any) -> Location:

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
+from checkmaite_core.job import JobStatus
+
 __all__ = [
     "Accepted",
     "Adopted",
@@ -63,6 +65,7 @@ class Accepted:
         force: Whether equal work was to be ignored.
         recovers: The job whose staged outputs it commits, instead of running anything; empty for all others.
         reason: Why a job of its own was started, for people; empty if there was no equal one, None if not recorded.
+        more: What a newer version has written into it besides; None for nothing.
     """
 
     job_id: str
@@ -80,6 +83,7 @@ class Accepted:
     force: bool = False
     recovers: str = ""
     reason: str | None = None
+    more: dict[str, Any] | None = None
     kind: ClassVar[str] = "accepted"
 
 
@@ -92,12 +96,14 @@ class Adopted:
         at: When (POSIX seconds, the registry's clock).
         client: Who submitted it.
         request_id: The job id that the client had made for the submission.
+        more: What a newer version has written into it besides; None for nothing.
     """
 
     job_id: str
     at: float
     client: str
     request_id: str
+    more: dict[str, Any] | None = None
     kind: ClassVar[str] = "adopted"
 
 
@@ -112,6 +118,7 @@ class Started:
         slot: The controller's name.
         incarnation: The controller's process.
         cause: Why it is started again (see :class:`checkmaite_ledger.directory.Cause`); empty for the first start.
+        more: What a newer version has written into it besides; None for nothing.
     """
 
     job_id: str
@@ -120,6 +127,7 @@ class Started:
     slot: str
     incarnation: str
     cause: str = ""
+    more: dict[str, Any] | None = None
     kind: ClassVar[str] = "started"
 
 
@@ -132,12 +140,14 @@ class Began:
         at: When (POSIX seconds, the worker's clock).
         attempt: Which start of it.
         place: Process and node, for people.
+        more: What a newer version has written into it besides; None for nothing.
     """
 
     job_id: str
     at: float
     attempt: int
     place: str = ""
+    more: dict[str, Any] | None = None
     kind: ClassVar[str] = "began"
 
 
@@ -150,12 +160,14 @@ class Waiting:
         at: When (POSIX seconds, the registry's clock).
         attempt: Which start of it.
         reason: What it waits for, since when and why; empty once it goes on.
+        more: What a newer version has written into it besides; None for nothing.
     """
 
     job_id: str
     at: float
     attempt: int
     reason: str = ""
+    more: dict[str, Any] | None = None
     kind: ClassVar[str] = "waiting"
 
 
@@ -169,6 +181,7 @@ class AttemptFailed:
         attempt: Which start of it.
         cause: Why it is started again (see :class:`checkmaite_ledger.directory.Cause`).
         failure: What it is settled with otherwise: a :class:`checkmaite_core.failure.FailureRecord` as JSON text.
+        more: What a newer version has written into it besides; None for nothing.
     """
 
     job_id: str
@@ -176,6 +189,7 @@ class AttemptFailed:
     attempt: int
     cause: str = ""
     failure: str = ""
+    more: dict[str, Any] | None = None
     kind: ClassVar[str] = "attempt_failed"
 
 
@@ -187,11 +201,13 @@ class CancelRequested:
         job_id: The job.
         at: When (POSIX seconds, the registry's clock).
         client: Who asked.
+        more: What a newer version has written into it besides; None for nothing.
     """
 
     job_id: str
     at: float
     client: str = ""
+    more: dict[str, Any] | None = None
     kind: ClassVar[str] = "cancel"
 
 
@@ -204,12 +220,14 @@ class Ended:
         at: When (POSIX seconds, the registry's clock).
         status: A terminal :class:`checkmaite_core.JobStatus`.
         outcome: A :class:`checkmaite_core.outcome.Outcome` as JSON text.
+        more: What a newer version has written into it besides; None for nothing.
     """
 
     job_id: str
     at: float
     status: str
     outcome: str
+    more: dict[str, Any] | None = None
     kind: ClassVar[str] = "ended"
 
 
@@ -217,29 +235,54 @@ Event = Accepted | Adopted | Started | Began | Waiting | AttemptFailed | CancelR
 _KINDS: dict[str, type[Any]] = {
     one.kind: one for one in (Accepted, Adopted, Started, Began, Waiting, AttemptFailed, CancelRequested, Ended)
 }
-_FIELDS: dict[type[Any], tuple[str, ...]] = {one: tuple(f.name for f in fields(one)) for one in _KINDS.values()}
+_FIELDS: dict[type[Any], tuple[str, ...]] = {
+    one: tuple(f.name for f in fields(one) if f.name != "more") for one in _KINDS.values()
+}
+_POLICY = tuple(f.name for f in fields(Policy))
+_STATUSES = frozenset(str(status) for status in JobStatus)
 
 
 def encode(event: Event) -> bytes:
-    """One event as a JSON object."""
+    """One event as a JSON object, with what a newer version had written into it.
+
+    Raises:
+        ValueError: It could not be read back as it is.
+    """
     values: dict[str, Any] = {"kind": event.kind}
     for name in _FIELDS[type(event)]:  # not asdict, which copies all that it meets and takes most of an append's time
         values[name] = getattr(event, name)
-    return json.dumps(values, separators=(",", ":"), default=asdict).encode()
+    if isinstance(event, Accepted):
+        if not all(type(name) is str for name in event.demand):
+            raise ValueError(f"a demand of job {event.job_id} is not named by a text: {event.demand!r}")
+    elif isinstance(event, Ended) and event.status not in _STATUSES:
+        raise ValueError(f"{event.status!r} is no status in which job {event.job_id} can have ended")
+    if event.more:
+        more = dict(event.more)
+        if "policy" in more:
+            values["policy"] = asdict(values["policy"]) | more.pop("policy")
+        values |= more
+    return json.dumps(values, separators=(",", ":"), default=asdict, allow_nan=False).encode()
 
 
 def decode(data: bytes) -> Event:
-    """The event of one JSON object.
+    """The event of one JSON object; what this version does not know of its fields is kept.
 
     Raises:
-        ValueError: It is not one that this version knows.
+        ValueError: It is of a kind or a status that this version does not know.
     """
-    fields = json.loads(data)
-    kind = fields.pop("kind", None)
+    found = json.loads(data)
+    kind = found.pop("kind", None)
     if kind not in _KINDS:
         raise ValueError(f"an event of the kind {kind!r}, which this version does not know")
+    if kind == Ended.kind and found["status"] not in _STATUSES:
+        raise ValueError(f"the status {found['status']!r}, which this version does not know")
+    known = _FIELDS[_KINDS[kind]]
+    more = {name: found.pop(name) for name in [*found] if name not in known}
     if kind == Accepted.kind:
-        policy = fields["policy"]
-        fields["policy"] = Policy(**policy | {"retry_exceptions": tuple(policy["retry_exceptions"])})
-    event: Event = _KINDS[kind](**fields)
+        policy = found["policy"]
+        beyond = {name: policy.pop(name) for name in [*policy] if name not in _POLICY}
+        if beyond:
+            more["policy"] = beyond
+        found["policy"] = Policy(**policy | {"retry_exceptions": tuple(policy["retry_exceptions"])})
+    event: Event = _KINDS[kind](**found, more=more or None)
     return event

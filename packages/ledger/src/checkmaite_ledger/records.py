@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Any, assert_never
 
+from pydantic import ValidationError
+
+from checkmaite_core.errors import StoreFormatError
 from checkmaite_core.job import JobStatus, JobView
 from checkmaite_core.outcome import Outcome
 from checkmaite_ledger.events import (
@@ -61,6 +64,8 @@ class JobRecord:
         waiting_for: What keeps it from going on since it has begun; empty if nothing does.
         reason: Why a job of its own was started, for people; empty if there was no equal one, None if not recorded.
         waiting_since: Since when (POSIX seconds, the registry's clock); None if nothing does.
+        more: What newer versions have written of it that this one does not know: by the kind of event, and by
+            ``record`` what stood in a snapshot. None for nothing.
     """
 
     job_id: str
@@ -94,6 +99,7 @@ class JobRecord:
     waiting_for: str = ""
     reason: str | None = None
     waiting_since: float | None = None
+    more: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:
@@ -106,8 +112,19 @@ class JobRecord:
         return self.attempt > 0
 
     def parsed_outcome(self) -> Outcome | None:
-        """How it ended; None before."""
-        return Outcome.model_validate_json(self.outcome) if self.outcome else None
+        """How it ended; None before.
+
+        Raises:
+            StoreFormatError: A newer version wrote it.
+        """
+        try:
+            return Outcome.model_validate_json(self.outcome) if self.outcome else None
+        except ValidationError as error:
+            raise StoreFormatError(
+                f"the outcome of job {self.job_id} holds something that this version does not know: "
+                f"{error.errors()[0]['msg']}.",
+                hint="Update checkmaite-core and the packages beside it to the version that wrote the ledger.",
+            ) from error
 
     def view(self) -> JobView:
         """What a handle shows of it, as far as the events tell."""
@@ -142,11 +159,17 @@ def accept(event: Accepted, position: int) -> JobRecord:
         stored=event.stored,
         reason=event.reason,
         recovers=event.recovers,
+        more={event.kind: event.more} if event.more else None,
     )
 
 
 def evolve(record: JobRecord, event: Event) -> JobRecord:
     """The record after one more event of its job."""
+    evolved = _evolved(record, event)
+    return replace(evolved, more={**(evolved.more or {}), event.kind: event.more}) if event.more else evolved
+
+
+def _evolved(record: JobRecord, event: Event) -> JobRecord:
     match event:
         case Accepted():
             raise ValueError(f"job {record.job_id} was accepted twice")

@@ -57,7 +57,13 @@ class LedgerWriter:
     """
 
     def __init__(
-        self, objects: ObjectStore, scope: str, log: CommitLog, writer: LogWriter, settings: LedgerSettings
+        self,
+        objects: ObjectStore,
+        scope: str,
+        log: CommitLog,
+        writer: LogWriter,
+        settings: LedgerSettings,
+        known: State | None = None,
     ) -> None:
         prefix = prefix_of(scope)
         self.uri = f"{objects.uri}/{prefix.rstrip('/')}"
@@ -73,7 +79,7 @@ class LedgerWriter:
         self._places: dict[str, Location] = {}
         self._jobs = 0
         self._snapshot_size = 0
-        state = self._restore(writer.contents)
+        state = self._restore(writer.contents, known)
         self.records: list[JobRecord] = state.records
         self.deciding = log.epoch(state.deciding) if state.deciding else None
         writer.contents = Contents()
@@ -105,9 +111,17 @@ class LedgerWriter:
             StoreFormatError: A newer version wrote it.
         """
         log = CommitLog(objects, prefix_of(scope))
-        return cls(
-            objects, scope, log, log.claim(who, after=after, keep=without_submissions), settings or LedgerSettings()
-        )
+        uri = f"{objects.uri}/{prefix_of(scope).rstrip('/')}"
+        read: list[tuple[int, State]] = []
+
+        def check(contents: Contents) -> None:
+            read.append((contents.next_number, State.of(uri, contents)))
+
+        writer = log.claim(who, after=after, keep=without_submissions, check=check)
+        number, state = read[0]
+        # With nothing more than its own seal behind what was read, that need not be replayed again.
+        known = state if writer.contents.next_number == number + 1 else None
+        return cls(objects, scope, log, writer, settings or LedgerSettings(), known)
 
     @property
     def number(self) -> int:
@@ -236,8 +250,8 @@ class LedgerWriter:
                 large[job_id] = data
         return small, large
 
-    def _restore(self, contents: Contents) -> State:
-        state = State.of(self.uri, contents)
+    def _restore(self, contents: Contents, known: State | None) -> State:
+        state = known or State.of(self.uri, contents)
         with self._lock:
             self._places = state.places
             self._jobs = len(state.records)

@@ -34,7 +34,7 @@ something missing, sees that there is a newer snapshot, and begins again. With n
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from checkmaite_core.errors import CorruptObjectError, EpochTakenError, ObjectExistsError, ObjectNotFoundError
@@ -108,13 +108,22 @@ class CommitLog:
         """
         return self._reader.batch(number)
 
-    def claim(self, who: Mapping[str, Any], *, after: int, keep: Keep = lambda batch: batch) -> LogWriter:
+    def claim(
+        self,
+        who: Mapping[str, Any],
+        *,
+        after: int,
+        keep: Keep = lambda batch: batch,
+        check: Callable[[Contents], object] = lambda contents: None,
+    ) -> LogWriter:
         """Become the writer, and seal whoever was it before.
 
         Args:
             who: Who this is, for those who come later: plain JSON values.
             after: The number of the latest epoch that the caller has seen; 0 for none.
             keep: As for :meth:`read`.
+            check: Called with what is there before anything is written; what it raises ends the claim. So a version
+                that cannot read the log does not seal the one that can.
 
         Raises:
             EpochTakenError: Another incarnation claimed it since; look at who it is, and decide again.
@@ -128,8 +137,9 @@ class CommitLog:
             except ObjectNotFoundError as error:
                 raise ValueError(f"the log has no epoch {after}") from error
         epoch = Epoch(after + 1, secrets.token_hex(16), dict(who))
-        self._announce(epoch)
         contents = reader.read(keep)
+        check(contents)
+        self._announce(epoch)
         while True:
             if contents.epoch > epoch.number:
                 raise sealed(reader, contents.epoch, epoch.number)

@@ -73,8 +73,14 @@ class Snapshot:
 
 
 def encode(value: Batch | Snapshot | Epoch) -> bytes:
-    """The object of a batch, a snapshot or an epoch."""
+    """The object of a batch, a snapshot or an epoch.
+
+    Raises:
+        ValueError: It could not be read back as it is.
+    """
     if isinstance(value, Epoch):
+        if json.loads(json.dumps(value.who, allow_nan=False)) != value.who:
+            raise ValueError("who a writer is has to be told in JSON values, with texts as names")
         return json.dumps({"format": _FORMAT, **asdict(value)}, indent=1).encode()
     header: dict[str, Any] = {"format": _FORMAT, "number": value.number, "epoch": value.epoch}
     header["incarnation"] = value.incarnation
@@ -113,10 +119,10 @@ def decode_epoch(data: bytes, number: int, uri: str) -> Epoch:
     """The epoch of an object; raises as :func:`decode_batch` does."""
     try:
         fields = json.loads(data)
-        written = fields.pop("format")
-        if isinstance(written, int) and written > _FORMAT:
+        written = fields["format"]
+        if written != _FORMAT:
             _newer(uri, written)
-        epoch = Epoch(**fields)
+        epoch = Epoch(fields["number"], fields["incarnation"], fields["who"])  # and what a newer version has added
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         _corrupt(uri, f"it is not the document of an epoch ({type(error).__name__})")
     if epoch.number != number:
@@ -133,8 +139,10 @@ def _open(data: bytes, kind: str, number: int, uri: str) -> tuple[dict[str, Any]
     # What follows is as it was written, so anything odd in it is another version's or another place's.
     end = _START + int.from_bytes(data[_START - _LENGTH : _START], "big")
     header: dict[str, Any] = json.loads(data[_START:end])
-    if header["format"] > _FORMAT:
+    if header["format"] != _FORMAT:
         _newer(uri, header["format"])
+    if header["kind"] not in ("batch", "snapshot"):
+        _newer(uri, f"{_FORMAT} and is a {header['kind']!r}")
     if header["kind"] != kind or header["number"] != number:
         _corrupt(uri, f"it is {header['kind']} {header['number']}, copied from another place")
     parts = []
@@ -153,8 +161,8 @@ def _corrupt(uri: str, why: str) -> NoReturn:
     )
 
 
-def _newer(uri: str, written: int) -> NoReturn:
+def _newer(uri: str, written: object) -> NoReturn:
     raise StoreFormatError(
-        f"{uri} has format {written}; this version of checkmaite-storage reads up to {_FORMAT}.",
+        f"{uri} has format {written}; this version of checkmaite-storage reads format {_FORMAT}.",
         hint="Update checkmaite-storage and the packages beside it to the version that wrote the log.",
     )
