@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkmaite_core.errors import StoreFormatError
+from checkmaite_core.errors import PayloadError, StoreFormatError
 from checkmaite_core.evolving import Evolving, Given
 from checkmaite_core.job import JobStatus
 from checkmaite_core.outcome import Outcome
@@ -20,6 +20,7 @@ from checkmaite_core.submission import WorkOrder
 from checkmaite_ledger import JobLedger, LedgerSettings, LedgerWriter, events
 from checkmaite_ledger import _snapshot as snapshot
 from checkmaite_ledger.events import Accepted, Ended, Event
+from checkmaite_ray.protocol import Blob
 from checkmaite_storage import CommitLog, LocalObjectStore
 
 RELEASE = Path(__file__).parent / "0.1"
@@ -183,6 +184,23 @@ def test_unknown_fields_of_what_travels_are_kept_at_every_depth(extra: dict[str,
             if isinstance(inner, dict) and field not in extra:
                 assert {one: again[field][one] for one in extra} == extra
         assert {one: again[one] for one in extra} == extra
+
+
+@given(st.text(max_size=9), st.text(max_size=9), st.binary(max_size=9), st.integers(0, 40))
+def test_a_submission_is_unpacked_as_it_was_packed_or_not_at_all(
+    order: str, overlay: str, payload: bytes, cut: int
+) -> None:
+    blob = Blob(order, overlay, payload)
+    try:
+        data = blob.pack()
+    except PayloadError:
+        return
+    assert Blob.unpack(data) == blob
+    if cut < 12 + len(order.encode()) + len(overlay.encode()):
+        with pytest.raises(ValueError, match="no submission of ours"):
+            Blob.unpack(data[:cut])
+    with pytest.raises(StoreFormatError, match="format 2"):
+        Blob.unpack(data.replace(b"cmj1", b"cmj2", 1))
 
 
 def test_in_python_an_unknown_field_of_what_people_write_is_a_typo() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checkmaite_core import errors
-from checkmaite_core.errors import CheckmaiteError, ClusterError, DefectError
+from checkmaite_core.errors import CheckmaiteError, ClusterError, DefectError, PayloadError, StoreFormatError
 from checkmaite_core.job import JobStatus
 from checkmaite_ledger import JobRecord
 
@@ -67,8 +67,18 @@ class Blob:
     payload: bytes
 
     def pack(self) -> bytes:
-        """As bytes."""
-        order, overlay = self.order.encode(), self.overlay.encode()
+        """As bytes.
+
+        Raises:
+            PayloadError: Its texts cannot be encoded.
+        """
+        try:
+            order, overlay = self.order.encode(), self.overlay.encode()
+        except UnicodeEncodeError as error:
+            raise PayloadError(
+                f"the work order or the runtime_env holds text that UTF-8 cannot encode: {error.reason}.",
+                hint="Clean the text with value.encode('utf-8', 'replace').decode().",
+            ) from None
         return b"".join((_LENGTHS.pack(_MAGIC, len(order), len(overlay)), order, overlay, self.payload))
 
     @classmethod
@@ -77,9 +87,17 @@ class Blob:
 
         Raises:
             ValueError: They are something else.
+            StoreFormatError: A newer version packed them.
         """
+        if len(data) < _LENGTHS.size:
+            raise ValueError("this is no submission of ours")
         magic, order, overlay = _LENGTHS.unpack_from(data)
-        if magic != _MAGIC:
+        if magic != _MAGIC and magic.startswith(_MAGIC[:3]) and magic[3:].isdigit():
+            raise StoreFormatError(
+                f"a submission has format {magic[3:].decode()}; this version of checkmaite-ray reads format 1.",
+                hint="Update checkmaite-ray where the registry and the workers run.",
+            )
+        if magic != _MAGIC or len(data) < _LENGTHS.size + order + overlay:
             raise ValueError("this is no submission of ours")
         first, second = _LENGTHS.size + order, _LENGTHS.size + order + overlay
         return cls(data[_LENGTHS.size : first].decode(), data[first:second].decode(), data[second:])

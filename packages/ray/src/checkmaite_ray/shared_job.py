@@ -86,7 +86,7 @@ class SharedJob(TrackedJob):
 
     def hear(self, view: tuple[Any, ...]) -> None:
         """What the registry says of it: status, began, ended (POSIX seconds), outcome (JSON)."""
-        status, began, _, outcome = view
+        status, began, _, outcome, *_ = view  # a newer registry may tell more
         if outcome:
             self.finish(Outcome.model_validate_json(outcome))
         elif status == JobStatus.RUNNING and began is not None:
