@@ -316,9 +316,8 @@ def test_options_pass_through_and_unknown_ones_are_refused_by_name() -> None:
     with pytest.raises(UnknownOptionError, match=r"'acount_key'.*\n.*'account_key'") as caught:
         open_object_store("az://con/x", {"account_name": "acc", "acount_key": "hunter2"})
     assert "hunter2" not in str(caught.value)
-    options = {"account_name": "acc", "account_key": "a2V5", "max_concurrency": 3, "exclude_cli_credential": True}
-    filesystem = open_object_store("az://con/x", options).filesystem
-    assert (filesystem.account_key, filesystem.max_concurrency) == ("a2V5", 3)
+    options = {"account_name": "acc", "account_key": "a2V5"}
+    assert open_object_store("az://con/x", options).filesystem.account_key == "a2V5"
 
 
 def test_tables_read_ranges_through_the_filesystem(store: ObjectStore) -> None:

@@ -149,7 +149,7 @@ def _object_store(family: str, rest: str) -> str:
     if "?" in rest or "#" in rest:
         raise ConfigurationError(
             "the URI holds a query or a fragment, which may carry credentials (not shown).",
-            hint="Leave it out, and put credentials into storage_options or the environment.",
+            hint="Leave it out, and put credentials into storage_options (such as token) or the environment.",
         )
     steps: list[str] = []
     for step in path.split("/"):

@@ -14,16 +14,16 @@ from checkmaite_core.errors import ConfigurationError
 from checkmaite_storage._azure_client import AzureClient
 from checkmaite_storage._remote import (
     Location,
+    OptionTable,
     Remedies,
     RemoteObjectStore,
     Verb,
-    check_option_names,
     import_connector_library,
     parse_location,
     secret_values,
 )
 
-__all__ = ["AzureLocation", "azure_connector"]
+__all__ = ["AZURE", "AzureLocation", "azure_connector"]
 
 _SCHEMES = ("az", "abfs", "abfss")
 _HOST = re.compile(
@@ -32,60 +32,84 @@ _HOST = re.compile(
 )
 _CREDENTIALS = "Credentials go into storage_options (account_key, sas_token, ...) or AZURE_STORAGE_* variables."
 
-_CONNECTION = {
-    "account_name",
-    "account_key",
-    "account_host",
-    "connection_string",
-    "credential",
-    "sas_token",
-    "anon",
-    "client_id",
-    "client_secret",
-    "tenant_id",
-    "location_mode",
-}
-_TRANSFER = {
-    "blocksize",
-    "default_fill_cache",
-    "default_cache_type",
-    "version_aware",
-    "assume_container_exists",
-    "max_concurrency",
-    "timeout",
-    "connection_timeout",
-    "read_timeout",
-}
+_OWN_LIMITS = "Leave it out: the store limits the time of each request itself, and says how long it has tried."
+_RANGES = "Leave it out: whole objects are read, or the ranges that a query needs."
 # adlfs hands what it does not know to DefaultAzureCredential, which ignores what it does not know either.
-_DEFAULT_CREDENTIAL = {
-    "authority",
-    "managed_identity_client_id",
-    "workload_identity_client_id",
-    "workload_identity_tenant_id",
-    "shared_cache_username",
-    "shared_cache_tenant_id",
-    "process_timeout",
-    *(
-        f"exclude_{which}_credential"
-        for which in (
-            "environment",
-            "workload_identity",
-            "managed_identity",
-            "shared_token_cache",
-            "visual_studio_code",
-            "cli",
-            "developer_cli",
-            "powershell",
-        )
+_DEFAULT_CREDENTIAL = frozenset(
+    {
+        "authority",
+        "managed_identity_client_id",
+        "workload_identity_client_id",
+        "workload_identity_tenant_id",
+        "shared_cache_username",
+        "shared_cache_tenant_id",
+        "process_timeout",
+        *(
+            f"exclude_{which}_credential"
+            for which in (
+                "environment",
+                "workload_identity",
+                "managed_identity",
+                "shared_token_cache",
+                "visual_studio_code",
+                "cli",
+                "developer_cli",
+                "powershell",
+            )
+        ),
+    }
+)
+AZURE = OptionTable(
+    accepted={
+        "account_name": "the storage account",
+        "account_host": "the account's host in another cloud than Azure's own",
+        "account_key": "the account's key, which signs each request",
+        "sas_token": "a shared access signature, which is sent with each request",
+        "connection_string": "account, host and credentials in one",
+        "credential": "a credentials object",
+        "client_id": "a service principal",
+        "client_secret": "its secret",
+        "tenant_id": "its tenant",
+        "anon": "sends requests without credentials",
+        **dict.fromkeys(sorted(_DEFAULT_CREDENTIAL), "of DefaultAzureCredential, where nothing else is given"),
+    },
+    refused={
+        "location_mode": "Leave it out: a secondary copy lags behind, so that results would be missing from it.",
+        "blocksize": _RANGES,
+        "default_fill_cache": _RANGES,
+        "default_cache_type": _RANGES,
+        "version_aware": "Leave it out: objects of a store never change.",
+        "assume_container_exists": "Leave it out: no container is looked for or made.",
+        "max_concurrency": "Leave it out: large objects are read in four parts at a time.",
+        "timeout": _OWN_LIMITS,
+        "connection_timeout": _OWN_LIMITS,
+        "read_timeout": _OWN_LIMITS,
+        "socket_timeout": _OWN_LIMITS,
+        "request_session": "Leave it out: adlfs does not use it.",
+    },
+    ways=(
+        frozenset({"connection_string"}),
+        frozenset({"account_key"}),
+        frozenset({"sas_token"}),
+        frozenset({"credential"}),
+        frozenset({"anon"}),
+        frozenset({"client_id", "client_secret", "tenant_id"}),
+        _DEFAULT_CREDENTIAL,
     ),
-}
-_KNOWN = _CONNECTION | _TRANSFER | _DEFAULT_CREDENTIAL
-_PUBLIC = _KNOWN - {"account_key", "connection_string", "credential", "sas_token", "client_secret"}
+)
+_PUBLIC = AZURE.accepted.keys() - {"account_key", "connection_string", "credential", "sas_token", "client_secret"}
 _VARIABLES = {
     "account_key": "AZURE_STORAGE_ACCOUNT_KEY",
     "connection_string": "AZURE_STORAGE_CONNECTION_STRING",
     "sas_token": "AZURE_STORAGE_SAS_TOKEN",
     "client_secret": "AZURE_STORAGE_CLIENT_SECRET",
+}
+_STRONG = (_VARIABLES["connection_string"], _VARIABLES["account_key"], _VARIABLES["sas_token"])
+_BEATEN_BY: Mapping[frozenset[str], tuple[str, ...]] = {
+    frozenset({"account_key", "credential"}): _STRONG[:1],
+    frozenset({"sas_token"}): _STRONG[:2],
+    frozenset({"client_id", "client_secret", "tenant_id"}): _STRONG,
+    frozenset({"anon"}) | _DEFAULT_CREDENTIAL: (*_STRONG, "AZURE_STORAGE_CLIENT_ID"),
 }
 
 
@@ -116,11 +140,12 @@ def azure_connector(uri: str, storage_options: Mapping[str, Any]) -> RemoteObjec
 
     Raises:
         PluginNotFoundError: adlfs is not installed.
-        UnknownOptionError: An option that adlfs does not have.
+        UnknownOptionError: An option that would not take effect.
         ConfigurationError: The URI holds credentials or is of another form, or no account is named, or two.
     """
     location = _location(uri)
-    check_option_names(storage_options, _KNOWN)
+    AZURE.check(storage_options)
+    _check_variables(storage_options)
     import_connector_library("adlfs", "azure")
     options = {**storage_options, **_account(location, storage_options)}
     return RemoteObjectStore(
@@ -185,6 +210,22 @@ def _account(location: AzureLocation, options: Mapping[str, Any]) -> dict[str, s
     if host["cloud"] != "core.windows.net" and "account_host" not in options:
         added["account_host"] = f"{host['account']}.blob.{host['cloud']}"
     return added
+
+
+def _check_variables(options: Mapping[str, Any]) -> None:
+    """Refuse variables that adlfs would prefer to what the options say, so that it never asks as somebody else."""
+    given = {name for name, value in options.items() if value not in (None, False, "")}
+    stronger: tuple[str, ...] = ()
+    for names, variables in _BEATEN_BY.items():
+        if given & names:
+            stronger = variables
+    found = next((variable for variable in stronger if os.environ.get(variable)), None)
+    if found is not None:
+        named = sorted(given & (AZURE.accepted.keys() - {"account_name", "account_host"}))[0]
+        raise ConfigurationError(
+            f"storage_options has {named!r}, but the variable {found} is set, which adlfs would use instead.",
+            hint=f"Unset {found} in this process (on workers: in their image or runtime_env), or leave {named!r} out.",
+        )
 
 
 def _secrets(options: Mapping[str, Any]) -> frozenset[str]:

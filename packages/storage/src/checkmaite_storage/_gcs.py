@@ -12,37 +12,46 @@ from checkmaite_core.errors import ConfigurationError
 from checkmaite_storage._gcs_client import GcsClient
 from checkmaite_storage._gcs_unsafe import UnconditionalGcsClient
 from checkmaite_storage._remote import (
+    OptionTable,
     Remedies,
     RemoteObjectStore,
     Verb,
-    check_option_names,
     import_connector_library,
     parse_location,
     secret_values,
 )
 
-__all__ = ["gcs_connector"]
+__all__ = ["GCS", "gcs_connector"]
 
 _SCHEMES = ("gs", "gcs")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]\Z")
 _CREDENTIALS = "Credentials go into storage_options['token'] or GOOGLE_APPLICATION_CREDENTIALS."
 _UNSAFE = "unsafe_allow_unconditional_put_for_tests"
 _KEYWORDS = ("google_default", "cloud", "cache", "browser", "anon")
-_PUBLIC = {
-    "project",
-    "access",
-    "block_size",
-    "consistency",
-    "cache_timeout",
-    "requests_timeout",
-    "requester_pays",
-    "timeout",
-    "endpoint_url",
-    "default_location",
-    "version_aware",
-    _UNSAFE,
-}
-_KNOWN = _PUBLIC | {"token", "session_kwargs"}
+_OWN_LIMITS = "Leave it out: the store limits the time of each request itself, and says how long it has tried."
+GCS = OptionTable(
+    accepted={
+        "token": "the credentials",
+        "project": "who pays, where requester_pays is True",
+        "access": "what the credentials are asked for: full_control, read_write or read_only",
+        "requester_pays": "says on every request that we pay: True, or the project that does",
+        "endpoint_url": "another server than Google's",
+        "session_kwargs": "of aiohttp.ClientSession",
+        _UNSAFE: "makes do with an emulator",
+    },
+    refused={
+        "block_size": "Leave it out: whole objects are read, or the ranges that a query needs.",
+        "consistency": "Leave it out: what is put and read is always compared with its MD5.",
+        "cache_timeout": "Leave it out: listings are never cached.",
+        "requests_timeout": _OWN_LIMITS,
+        "timeout": _OWN_LIMITS,
+        "default_location": "Leave it out: no bucket is made.",
+        "version_aware": "Leave it out: objects of a store never change.",
+        "check_connection": "Leave it out: `checkmaite preflight` looks.",
+        "secure_serialize": "Leave it out: a store with options is never pickled.",
+    },
+)
+_PUBLIC = GCS.accepted.keys() - {"token", "session_kwargs"}
 
 
 def gcs_connector(uri: str, storage_options: Mapping[str, Any]) -> RemoteObjectStore:
@@ -62,7 +71,7 @@ def gcs_connector(uri: str, storage_options: Mapping[str, Any]) -> RemoteObjectS
 
     Raises:
         PluginNotFoundError: gcsfs is not installed.
-        UnknownOptionError: An option that gcsfs does not have.
+        UnknownOptionError: An option that would not take effect.
         ConfigurationError: The URI holds credentials or is of another form, or an option cannot be meant.
     """
     location = parse_location(uri, _SCHEMES, scheme="gs", credentials=_CREDENTIALS)
@@ -71,7 +80,7 @@ def gcs_connector(uri: str, storage_options: Mapping[str, Any]) -> RemoteObjectS
             f"{location.container!r} cannot be the name of a bucket.",
             hint="It has 3 or more lower-case letters, digits, '-', '_' and '.', and a letter or digit at both ends.",
         )
-    check_option_names(storage_options, _KNOWN)
+    GCS.check(storage_options)
     import_connector_library("gcsfs", "gcs")
     options = dict(storage_options)
     unsafe = options.pop(_UNSAFE, False)

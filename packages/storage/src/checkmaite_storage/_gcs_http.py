@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from checkmaite_core.errors import ConfigurationError
 from checkmaite_storage._remote import transfer_seconds
 
 if TYPE_CHECKING:
@@ -95,7 +96,13 @@ async def ask(
     params = dict(params or {})
     if filesystem.requester_pays:
         payer = filesystem.requester_pays
-        params["userProject"] = payer if isinstance(payer, str) else filesystem.project
+        project = payer if isinstance(payer, str) else filesystem.project
+        if not project:
+            raise ConfigurationError(
+                "storage_options has requester_pays=True, and no project is known that pays.",
+                hint="Name it: requester_pays='my-project', or project='my-project', or GOOGLE_CLOUD_PROJECT.",
+            )
+        params["userProject"] = project
     target = yarl.URL(url if url.startswith("http") else filesystem.base + url, encoded=True)
     limits = aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, _CONNECT_TIMEOUT), sock_read=timeout)
     async with filesystem.session.request(

@@ -20,6 +20,7 @@ from checkmaite_storage._remote import (
     transfer_seconds,
 )
 from checkmaite_storage._s3_errors import explain
+from checkmaite_storage._s3_options import REQUEST, sent_options
 from checkmaite_storage._s3_write import LARGEST, TOKEN, create_object
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["S3Client"]
 
-_PUBLIC = {"endpoint_url", "region_name", "profile", "api_version", "signature_version", "addressing_style"}
+_PUBLIC = {"endpoint_url", "region_name", "profile", "signature_version", "addressing_style", *REQUEST.accepted}
+_PUBLIC -= {"SSECustomerKey", "SSECustomerKeyMD5", "SSEKMSEncryptionContext", "Metadata", "Tagging"}
 _VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
@@ -43,7 +45,7 @@ class S3Client:
         self.location = location
         self.has_options = bool(options)
         self.remedies = _remedies(location)
-        self._options = dict(options)
+        self._options = sent_options(options)
         self._own = PerProcess(self._make_own)
         self._reading = PerProcess(lambda: self._make(self._options))
 

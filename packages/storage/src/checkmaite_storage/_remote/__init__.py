@@ -11,9 +11,9 @@
    as the server's status, code and message. The store scrubs the text and makes the error of the public tree from
    it; the library's exception is never chained, as its text may hold what must not be shown.
 3. Give :class:`Remedies`, so that each error says what to type for this cloud.
-4. Write the connector: import the library with :func:`import_connector_library`, check ``storage_options`` with
-   :func:`check_option_names`, read the URI with :func:`parse_location`, collect what must not be shown with
-   :func:`secret_values`, and return ``RemoteObjectStore(client)``.
+4. Write the connector: import the library with :func:`import_connector_library`, declare what its ``storage_options``
+   do in an :class:`OptionTable` and check them with it, read the URI with :func:`parse_location`, collect what must not
+   be shown with :func:`secret_values`, and return ``RemoteObjectStore(client)``.
 
 :class:`PerProcess` and :func:`run_coroutine` serve fsspec's asynchronous filesystems: made anew in a forked child, and
 run with a deadline. What the store does over a client: keys, prefixes and sorting; the retries of
@@ -27,7 +27,7 @@ from checkmaite_storage._remote._errors import Remedies, Verb
 from checkmaite_storage._remote._failure import Failure, Kind
 from checkmaite_storage._remote._fsspec import PerProcess, import_connector_library, run_coroutine
 from checkmaite_storage._remote._location import Location, parse_location
-from checkmaite_storage._remote._options import check_option_names, secret_values
+from checkmaite_storage._remote._options import OptionTable, check_option_names, secret_values
 from checkmaite_storage._remote._retry import RetryPolicy, transfer_seconds
 from checkmaite_storage._remote._store import RemoteObjectStore
 
@@ -37,6 +37,7 @@ __all__ = [
     "Failure",
     "Kind",
     "Location",
+    "OptionTable",
     "Page",
     "PerProcess",
     "Remedies",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from checkmaite_core.errors import UnknownOptionError
 
-__all__ = ["check_option_names", "scrub", "secret_values"]
+__all__ = ["OptionTable", "check_option_names", "scrub", "secret_values"]
 
 _HIDDEN = "***"
 _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
@@ -16,6 +17,46 @@ _SIGNED = re.compile(
     r"(?i)\b(sig|se|sv|skoid|token|signature|accountkey|sharedaccesssignature|x-(?:amz|goog)-(?:signature|credential|"
     r"security-token)|access_token)=[^&;\s\"'<>]+"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class OptionTable:
+    """All options that people may try: each takes effect on every request that it concerns, or is refused by name.
+
+    A test has one case for each accepted option, and sees its effect in what is sent.
+
+    Attributes:
+        accepted: What each does.
+        refused: Of options that the library below has and that would change nothing here: what to do instead.
+        ways: Options of which one alone counts, such as kinds of credentials: those of one set go together.
+    """
+
+    accepted: Mapping[str, str]
+    refused: Mapping[str, str]
+    ways: Sequence[frozenset[str]] = ()
+
+    def check(self, given: Mapping[str, object], where: str = "storage_options") -> None:
+        """Refuse what would not take effect.
+
+        Args:
+            given: The options; whether one is set is looked at, and no value shown.
+            where: What they are called in the message, such as ``storage_options['client_kwargs']``.
+
+        Raises:
+            UnknownOptionError: It names the option, and says what to do.
+        """
+        for name in given:
+            if name in self.refused:
+                raise UnknownOptionError(f"{where} has no option {name!r}.", hint=self.refused[name])
+        check_option_names(given, self.accepted, where)
+        set_here = {name for name, value in given.items() if value not in (None, False, "")}
+        chosen = [sorted(set_here & way) for way in self.ways if set_here & way]
+        if len(chosen) > 1:
+            first, second = chosen[0][0], chosen[1][0]
+            raise UnknownOptionError(
+                f"{where} has {first!r} and {second!r}, of which one would be ignored.",
+                hint="Leave one of them out.",
+            )
 
 
 def check_option_names(names: Collection[str], known: Collection[str], where: str = "storage_options") -> None:
