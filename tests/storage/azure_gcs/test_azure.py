@@ -217,7 +217,7 @@ def wrong(azure: Azure, which: str, container: str) -> dict[str, Any]:
     sas = azure.sas(container, "rl")
     if which == "signature":
         return azure.connection(sas=sas[: sas.index("sig=")] + "sig=cGxhbnRlZHNlY3JldHBsYW50ZWRzZWNyZXQ%3D")
-    return {"connection_string": f"BlobEndpoint=http://127.0.0.1:{azure.port}/devstoreaccount1", "anon": True}
+    return {"connection_string": f"BlobEndpoint=http://127.0.0.1:{azure.port}/devstoreaccount1"}
 
 
 @pytest.mark.parametrize("which", ["key", "signature", "none"])
