@@ -135,6 +135,15 @@ def test_nan_is_null_where_a_figure_may_be_missing(open_store: Callable[..., Ana
         store.fold()
 
 
+def test_the_schema_says_what_nan_does(store: AnalyticsStore) -> None:
+    store.write(_run("nan", (Row(run_uid="r", position=0),)))
+    types: dict[str, Any] = dict(store.schema("every_value"))
+    assert types["real"] == "float64"
+    assert "comes first in ORDER BY ... DESC" in types["real"].note
+    assert "isnan" in types["figure"].note
+    assert types["whole"].note is None
+
+
 def test_a_time_is_the_same_moment_whatever_its_zone(store: AnalyticsStore) -> None:
     moment = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
     store.write(_run("times", (Row(run_uid="r", position=0, at=moment),)))

@@ -29,7 +29,7 @@ from checkmaite_core.content import conflict, first_difference, with_content_dig
 from checkmaite_core.errors import ConfigurationError, QueryError
 from checkmaite_core.naming import check_event_id
 from checkmaite_core.provenance import Provenance, resolve_provenance
-from checkmaite_core.record import ScalarType
+from checkmaite_core.record import ColumnType, ScalarType
 from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_core.report import ArtifactReport, InlineTextReport
 from checkmaite_core.run import bundle_run, make_report
@@ -317,16 +317,21 @@ class AnalyticsStore:
     def schema(self, table: str) -> dict[str, str]:
         """Type of each column by name (values of :class:`checkmaite_core.record.ScalarType`), in order.
 
+        Each is a :class:`checkmaite_core.record.ColumnType`: its ``note`` says what NaN does in a column of floats.
+
         Raises:
             QueryError: There is no such table.
         """
-        return {name: kind.value for name, kind in self._table(table).columns.items()}
+        return {name: ColumnType(kind.value) for name, kind in self._table(table).columns.items()}
 
     def files(self, table: str) -> list[str]:
         """The Parquet files that hold a table's folded rows, for any tool that reads Parquet.
 
         Only this list is right: the folder can also hold files of unfinished folds, and of earlier ones. Rows that
         are not folded yet are not in them; call :meth:`fold` first.
+
+        Their paths say nothing of their rows. A tool that takes ``key=value`` in a path for a column has to be told
+        not to, such as DuckDB with ``read_parquet(files, hive_partitioning = false)``.
 
         Returns:
             Absolute paths on local disk, full URIs elsewhere.

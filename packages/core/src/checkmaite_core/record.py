@@ -17,7 +17,7 @@ from checkmaite_core._leaves import Before, with_steps_before
 from checkmaite_core.errors import RunContractError, SchemaError
 from checkmaite_core.naming import check_table_name
 
-__all__ = ["Record", "Scalar", "ScalarType", "TableRows", "columns_of", "tabulate"]
+__all__ = ["ColumnType", "Record", "Scalar", "ScalarType", "TableRows", "columns_of", "tabulate"]
 
 RESERVED_COLUMNS = frozenset({"event_id", "true", "false", "null"})
 """Columns that the store adds to every table, and names that SQL silently takes for values."""
@@ -86,6 +86,30 @@ class Record(BaseModel):
     def __init_subclass__(cls, *, table_name: str | None = None, **kwargs: Any) -> None:
         # Takes the class argument out of what goes up to object; pydantic hands it to the hook above as well.
         super().__init_subclass__(**kwargs)
+
+
+class ColumnType(str):
+    """The type of a column as a store's ``schema()`` tells it: a text such as ``float64``, with a note.
+
+    Example:
+        >>> ColumnType("float64") == "float64", ColumnType("int64").note
+        (True, None)
+    """
+
+    __slots__ = ()
+
+    @property
+    def note(self) -> str | None:
+        """What a reader of the column must know; None if there is nothing."""
+        return _NOTES.get(str(self))
+
+
+_NOTES = {
+    ScalarType.FLOAT64.value: "A missing figure is NULL, which aggregates skip. NaN is a value: it is greater than "
+    "every number, so it comes first in ORDER BY ... DESC and is what max() answers; sum() and avg() of it are NaN. "
+    "Leave it out with WHERE NOT isnan(column).",
+    ScalarType.TIMESTAMP.value: "UTC, in microseconds.",
+}
 
 
 @dataclass(frozen=True, slots=True)

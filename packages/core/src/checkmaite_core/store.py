@@ -233,7 +233,7 @@ class ResultStore(Protocol):
         ...
 
     def schema(self, table: str) -> dict[str, str]:
-        """Type of each column by name (values of ``ScalarType``)."""
+        """Type of each column by name: values of ``ScalarType``, each a ``ColumnType`` with a ``note``."""
         ...
 
     def files(self, table: str) -> list[str]:

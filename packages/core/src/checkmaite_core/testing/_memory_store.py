@@ -12,7 +12,7 @@ from checkmaite_core.content import conflict, content_of, first_difference, with
 from checkmaite_core.errors import EventAbandonedError, ObjectNotFoundError, QueryError, SchemaError
 from checkmaite_core.naming import check_event_id, check_probe_token
 from checkmaite_core.provenance import Provenance, resolve_provenance
-from checkmaite_core.record import Scalar, ScalarType
+from checkmaite_core.record import ColumnType, Scalar, ScalarType
 from checkmaite_core.reference import CapabilityRunRef, inputs_text
 from checkmaite_core.report import ArtifactReport, InlineTextReport
 from checkmaite_core.run import bundle_run, make_report
@@ -189,9 +189,9 @@ class MemoryResultStore:
     def schema(self, table: str) -> dict[str, str]:
         """Type of each column by name."""
         if table == "runs":
-            return {name: str(kind) for name, kind in _RUN_COLUMNS.items()}
+            return {name: ColumnType(kind) for name, kind in _RUN_COLUMNS.items()}
         with self._contents.lock:
-            return {name: str(kind) for name, kind in self._contents.columns.get(table, {}).items()}
+            return {name: ColumnType(kind) for name, kind in self._contents.columns.get(table, {}).items()}
 
     def files(self, table: str) -> list[str]:
         """There are none."""
