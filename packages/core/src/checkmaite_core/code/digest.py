@@ -15,7 +15,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from types import CodeType
 
-__all__ = ["Strictness", "digest_of_code", "digest_of_module", "names_and_texts", "without_docstrings"]
+__all__ = [
+    "Strictness",
+    "digest_of_code",
+    "digest_of_module",
+    "digest_of_tree",
+    "names_and_texts",
+    "without_docstrings",
+]
 
 
 class Strictness(enum.IntFlag):
@@ -40,14 +47,19 @@ def digest_of_module(content: bytes, strictness: Strictness) -> str:
                 tree = ast.parse(content)
                 if not strictness & Strictness.DOCSTRINGS:
                     without_docstrings(tree)
-                if not strictness & Strictness.ORDER:
-                    tree.body = list(_in_one_order(tree.body))
-                _on_one_line(tree)
-                return digest_of_code(compile(tree, "", "exec", dont_inherit=True))
+                return digest_of_tree(tree, strictness)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             pass  # no Python; as it stands
     # Git may write either end of line.
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()[:_LENGTH]
+
+
+def digest_of_tree(tree: ast.Module, strictness: Strictness) -> str:
+    """The digest of a parsed file, which is changed by this; its docstrings are out of it already if they are to be."""
+    if not strictness & Strictness.ORDER:
+        tree.body = list(_in_one_order(tree.body))
+    _on_one_line(tree)
+    return digest_of_code(compile(tree, "", "exec", dont_inherit=True))
 
 
 def digest_of_code(code: CodeType) -> str:

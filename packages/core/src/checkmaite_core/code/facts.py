@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import CodeType
 
-from checkmaite_core.code.digest import Strictness, digest_of_module, names_and_texts, without_docstrings
+from checkmaite_core.code.digest import (
+    Strictness,
+    digest_of_module,
+    digest_of_tree,
+    names_and_texts,
+    without_docstrings,
+)
 from checkmaite_core.code.finding import FoundModule, Kind
 
 __all__ = ["ANYTHING", "IMPORTERS", "Facts", "Import", "facts_of", "imports_of_code"]
@@ -104,8 +110,10 @@ def facts_of(found: FoundModule, content: bytes) -> Facts:
                 tree = ast.parse(content)
                 without_docstrings(tree)  # each would count as a use of __doc__
                 _add_names(facts, compile(tree, "", "exec", dont_inherit=True))
-            facts.imports = tuple(_imports(tree))
-            facts.prefixes = tuple(sorted(set(_prefixes(tree)))) if facts.imports_by_text else ()
+                facts.imports = tuple(_imports(tree))
+                facts.prefixes = tuple(sorted(set(_prefixes(tree)))) if facts.imports_by_text else ()
+                # By far the most are compared like this: it saves parsing them again.
+                facts._digests[Strictness.LOOSE] = digest_of_tree(tree, Strictness.LOOSE)
     except (SyntaxError, ValueError, EOFError, TypeError, RecursionError, MemoryError):
         pass  # no Python; as it stands
     return facts

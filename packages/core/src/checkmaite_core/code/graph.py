@@ -96,7 +96,7 @@ class _Known:
 
     reach: Reach
     paths: dict[str, Stamp | None]
-    read_at_ns: int
+    is_settled: bool
     distributions: dict[str, Distribution]
     edited: dict[str, tuple[str, ...]]
 
@@ -191,13 +191,19 @@ class Look:
         reach = walk.reach(roots)
         if len(_store.reaches) >= _MOST_KEPT:
             _store.reaches.clear()
-        _store.reaches[roots] = _Known(reach, walk.paths, walk.began_at_ns, walk.distributions, walk.edited)
+        settled = all(is_settled(stamp, walk.began_at_ns) for stamp in walk.paths.values())
+        _store.reaches[roots] = _Known(reach, walk.paths, settled, walk.distributions, walk.edited)
         return reach
 
     def _holds(self, known: _Known) -> bool:
-        return all(
-            self.stamp(path) == stamp and is_settled(stamp, known.read_at_ns) for path, stamp in known.paths.items()
-        ) and all(self.edited(each) == known.edited[name] for name, each in known.distributions.items())
+        if not known.is_settled:
+            return False
+        seen = self._stamps
+        for path, stamp in known.paths.items():
+            now = seen[path] if path in seen else self.stamp(path)
+            if now != stamp:
+                return False
+        return all(self.edited(each) == known.edited[name] for name, each in known.distributions.items())
 
     def edited(self, distribution: Distribution) -> tuple[str, ...]:
         """As :meth:`Distribution.edited`, once."""
