@@ -228,3 +228,15 @@ def test_completed_work_is_not_given_to_those_who_do_not_want_it_but_running_wor
     assert [(answer.record and answer.record.reason, answer.origin) for answer in answers] == [
         ("reuse=False", JobOrigin.STARTED)
     ]
+
+
+def test_a_job_whose_key_does_not_cover_what_it_used_is_named_with_what_that_is(directory: Directory) -> None:
+    uncertain = Outcome.model_validate_json(COMPLETED).model_copy(
+        update={"key_uncertain": "it read data/labels.json, which its run key does not cover"}
+    )
+    run(directory, request("a", run_key="k"))
+    end(directory, "a", uncertain.model_dump_json())
+    _, (answer,) = directory.submit([request("b", run_key="k")], now=2.0)
+    assert answer.record is not None
+    assert (answer.origin, answer.record.job_id) == (STARTED, "b")
+    assert answer.record.reason == "the equal job a read data/labels.json, which its run key does not cover"

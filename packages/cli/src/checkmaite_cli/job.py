@@ -86,6 +86,8 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
     yield "Name", record.name
     yield "Status", str(record.status)
     yield "Capability", record.capability_id
+    if record.reason:
+        yield "Started for", record.reason
     if record.recovers:
         yield "Recovers", record.recovers
     yield "Submitted", f"{moment(record.submitted_at)} UTC by {record.client}"
