@@ -148,6 +148,27 @@ def test_a_cell_that_is_run_twice_gives_the_same_backend(ray: FakeRay) -> None:
     assert cell() is not first
 
 
+def test_a_cell_that_is_run_again_after_the_connection_was_lost_connects_anew(
+    ray: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cell() -> JobBackend:
+        return configure_job_backend(analytics_store=dict(MEMORY))
+
+    first = cell()
+    other = configure_job_backend(analytics_store=dict(MEMORY), mode="fast")
+    lost = [first]
+    monkeypatch.setattr(type(first), "lost", property(lambda backend: backend in lost))
+    second = cell()
+    assert second is not first
+    assert first.closed, "what it held is let go"
+    assert not other.closed, "others are left alone"
+    assert cell() is second
+    assert len(ray.opened) == 3
+    with pytest.raises(ConfigurationError):
+        first.submit(Write(), datasets=[Data("a")])
+    assert submit_capability(Write(), datasets=[Data("a")]).result(60).event_id
+
+
 def test_an_overlay_that_was_changed_in_place_is_another_backend(ray: FakeRay) -> None:
     overlay: dict[str, Any] = {"env_vars": {"A": "1"}, "py_modules": [sys]}
     first = configure_job_backend(analytics_store=MEMORY, runtime_env=overlay)

@@ -63,8 +63,9 @@ def configure_job_backend(
 
     Returns:
         The backend. It is a context manager with ``submit``, ``job``, ``jobs`` and ``store``; the module's
-        functions use the one configured last. Equal arguments give the same backend again. Different ones leave
-        the earlier backend and its jobs as they are.
+        functions use the one configured last. Equal arguments give the same backend again, or a new one if that
+        was shut down or has lost its connection, as after ``ray.shutdown()``. Different ones leave the earlier backend
+        and its jobs as they are.
 
     Raises:
         PluginNotFoundError: The backend is not installed; the hint says what to install.
@@ -86,6 +87,10 @@ def configure_job_backend(
     with _state.lock:
         _state.opened = [(known, backend) for known, backend in _state.opened if not backend.closed]
         backend = next((backend for known, backend in _state.opened if known == key), None)
+        if backend is not None and backend.lost:
+            backend.shutdown(wait=False)  # its threads end, and its jobs say what is known of them
+            _state.opened = [(known, other) for known, other in _state.opened if other is not backend]
+            backend = None
         if backend is None:
             backend = plugin.open(parsed, store)
             _state.opened.append((key, backend))

@@ -106,6 +106,14 @@ class JobBackend(ABC):
     def closed(self) -> bool:
         """Whether it has been shut down."""
 
+    @property
+    def lost(self) -> bool:
+        """Whether it can do nothing any more although nobody has shut it down: its connection is gone, say.
+
+        Configuring it again with equal arguments then opens a new one in its place.
+        """
+        return False
+
     def submit(
         self,
         capability: Any,

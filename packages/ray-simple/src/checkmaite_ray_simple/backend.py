@@ -147,6 +147,10 @@ class RaySimpleBackend(JobBackend):
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def lost(self) -> bool:
+        return os.getpid() == self._process and not self._connection.alive
+
     def job(self, job_id: str) -> Job:
         check_job_id(job_id)
         task = self._tasks.get(job_id)

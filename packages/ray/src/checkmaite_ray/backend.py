@@ -113,6 +113,10 @@ class RayBackend(JobBackend):
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def lost(self) -> bool:
+        return os.getpid() == self._process and not self._connection.alive
+
     def job(self, job_id: str) -> Job:
         check_job_id(job_id)
         known = self._handles.get(job_id)
