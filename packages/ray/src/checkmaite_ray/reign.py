@@ -221,8 +221,8 @@ class Reign:
             self._held_back.discard(record.job_id)
             if isinstance(event, Ended | AttemptFailed) and record.attempt:
                 self.roster.forget(record.slot, record.incarnation, record.job_id, record.attempt)
-            if before is not None and before.waiting_for and not record.waiting_for:
-                self._sessions.tell(record.job_id, ("waiting", record.job_id, None))
+            if (before.waiting_for if before is not None else "") != record.waiting_for:
+                self._sessions.tell(record.job_id, ("waiting", record.job_id, record.waiting_for or None))
             if before is None or before.status is not record.status:
                 self._sessions.tell(record.job_id, ("view", *wire_view(record)), last=record.ended)
 
@@ -313,13 +313,8 @@ class Reign:
     def wait_for(self, job_id: str, attempt: int, reason: str | None) -> None:
         """Tell clients, and write down, what keeps a job that has begun from going on; None once nothing does."""
         decision = self.directory.waits(job_id, attempt, reason=reason or "", now=time.time())
-        self._tell_waiting(job_id, decision)
-
-    def _tell_waiting(self, job_id: str, decision: Decision) -> None:
+        # Told when it is published, so in the order of what else becomes of the job.
         self._commit(decision, within=_INFORMATIVE)
-        for change in decision.changes:  # it is informative, as that it has begun
-            self.published[job_id] = change.record
-            self._sessions.tell(job_id, ("waiting", job_id, change.record.waiting_for or None))
 
     def _on_end_of(self, job_id: str, decision: Decision) -> None:
         hurried = bool(decision.actions) or self._sessions.is_awaited(job_id)
@@ -350,7 +345,7 @@ class Reign:
         """
         again: dict[int, list[str]] = {}
         for job_id, reason in reasons.items():
-            self._tell_waiting(job_id, self.directory.unsettled(job_id, reason=reason, now=time.time()))
+            self._commit(self.directory.unsettled(job_id, reason=reason, now=time.time()), within=_INFORMATIVE)
             again.setdefault(self.directory.asked(job_id), []).append(job_id)
         for tries, job_ids in again.items():
             if tries:
