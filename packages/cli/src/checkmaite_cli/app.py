@@ -57,7 +57,7 @@ app = typer.Typer(
 store_app = typer.Typer(help="Keep an analytics store in order.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(store_app, name="store")
 jobs_app = typer.Typer(
-    help='Show what became of jobs of the "ray" backend.',
+    help='Show what became of jobs of the "ray" backend, and store what failed ones had computed.',
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -257,3 +257,61 @@ def show_job(
     from checkmaite_cli.job import show_job as run_show
 
     run_show(job, store, ledger, scope, json=json)
+
+
+@jobs_app.command("recommit")
+def recommit_jobs(
+    jobs: Annotated[
+        list[str],
+        typer.Argument(metavar="JOB...", help='Job ids from "checkmaite jobs list", whole.', show_default=False),
+    ],
+    store: LedgerStore = None,
+    scope: Scope = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="NAME", help="What a checkmaite.toml says of cluster and store.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", metavar="NAME", help="The job backend; ray if left out.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address", metavar="ADDRESS", help="Where the cluster is, such as auto, ray://head:10001, or local."
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="NAME=JSON", help="Another option of the backend. May be repeated."),
+    ] = None,
+    run_class: Annotated[
+        str | None,
+        typer.Option(
+            "--run-class", metavar="MODULE:NAME", help="The class that takes the place of the run's own, if need be."
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0.0, metavar="SECONDS", help="How long to wait for each.")
+    ] = None,
+) -> None:
+    """Store what failed jobs had computed, without running them again.
+
+    For jobs that failed after their work was done, and whose failure is recoverable ("checkmaite jobs show" says so):
+    their extract() raised, or the store was away. Mend the code where the workers have it, then call this. Each gets a
+    new job that makes records and report anew from what was kept, and stores them. Exit status: 0 if all are stored.
+
+    Whoever can write to the store can have code run on the workers by this: what was kept is unpickled there.
+    """
+    from checkmaite_cli.recommit_command import recommit_jobs as run_recommit
+
+    status = run_recommit(
+        jobs,
+        profile=profile,
+        backend=backend,
+        address=address,
+        store=store,
+        scope=scope,
+        options=option or [],
+        run_class=run_class,
+        timeout=timeout,
+    )
+    raise typer.Exit(status)

@@ -111,6 +111,8 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
         yield from _results(outcome.reference)
     if outcome is not None and outcome.failure is not None:
         yield "Failure", _kind(outcome.failure)
+        if outcome.failure.recoverable:
+            yield "Kept", f"what it had computed: checkmaite jobs recommit {record.job_id} ... stores it"
 
 
 def _results(reference: CapabilityRunRef) -> Iterator[tuple[str, str]]:

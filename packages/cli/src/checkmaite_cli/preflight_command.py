@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from checkmaite_core.preflight import PreflightReport
     from checkmaite_core.store import AnalyticsStoreConfig
 
-__all__ = ["preflight"]
+__all__ = ["parsed_options", "preflight"]
 
 RED, NOT_LOOKED = 1, 2
 _STYLES = {"ERROR": "bold red", "warning": "yellow", "note": "dim", "ok": "green"}
@@ -71,7 +71,7 @@ def preflight(
 
     given = {"address": address, "idempotency_scope": scope}
     try:
-        options = {name: value for name, value in given.items() if value is not None} | _parsed(option or [])
+        options = {name: value for name, value in given.items() if value is not None} | parsed_options(option or [])
         report = _looked(profile, backend, options, store, work or [], timeout)
     except CheckmaiteError as error:
         show_error(error)
@@ -80,7 +80,12 @@ def preflight(
     raise typer.Exit(report.exit_code)
 
 
-def _parsed(pairs: list[str]) -> dict[str, Any]:
+def parsed_options(pairs: list[str]) -> dict[str, Any]:
+    """Options of a backend, given as ``NAME=JSON``.
+
+    Raises:
+        ConfigurationError: One is not of that form.
+    """
     import json
 
     from checkmaite_core.errors import ConfigurationError

@@ -70,9 +70,14 @@ class FaultProxy:
 
 
 @contextlib.contextmanager
-def fault_proxy(port: int) -> Iterator[FaultProxy]:
-    """Run a proxy to ``127.0.0.1:port`` until the block ends."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+def fault_proxy(port: int, *, listen: int = 0) -> Iterator[FaultProxy]:
+    """Run a proxy to ``127.0.0.1:port`` until the block ends.
+
+    Args:
+        port: The server's.
+        listen: Its own; any that is free if 0.
+    """
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", listen), http.server.BaseHTTPRequestHandler)
     proxy = FaultProxy(f"http://127.0.0.1:{server.server_address[1]}")
     server.RequestHandlerClass = _handler(proxy, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
