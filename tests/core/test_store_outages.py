@@ -207,11 +207,12 @@ def outage(s3_port: int, bucket: str, credentials: Path) -> Iterator[Outage]:
 def hasty(length_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a short outage, a connector that gives up soon."""
     if length_s < 10:
-        for name, seconds in {"deadline": 0.5, "connect_deadline": 0.5, "max_backoff": 0.2}.items():
+        for name, seconds in {"deadline": 1.0, "connect_deadline": 0.5, "max_backoff": 0.2}.items():
             monkeypatch.setitem(RetryPolicy.__init__.__kwdefaults__, name, seconds)
 
 
 def _recovered(outage: Outage, outcome: Outcome, reason: str) -> None:
+    RetryPolicy.__init__.__kwdefaults__.update(deadline=60.0, connect_deadline=10.0)  # what looks now need not hurry
     assert outcome.status is JobStatus.COMPLETED, outcome.failure
     assert Night.runs == 1
     assert outage.rows() == [0.75]

@@ -1,4 +1,4 @@
-"""What a failed job had computed is stored after all: from its notebook with a mended cell, and from a shell without it."""
+"""What a failed job had computed is stored after all: by its notebook, with a mended cell, and from a shell."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_mended_cell_and_a_mended_module_store_what_was_computed_once(tmp_path
     script = SCRIPT.format(store=str(store), broken=source("Cell", "valeu"), mended=source("Cell", "value"))
     (tmp_path / "script.py").write_text(script)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    told = subprocess.run(  # noqa: S603 - our own interpreter and code
+    told = subprocess.run(
         [sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert told.returncode == 0, told.stderr
@@ -87,11 +87,11 @@ def test_a_mended_cell_and_a_mended_module_store_what_was_computed_once(tmp_path
     (tmp_path / "modular.py").write_text(source("Modular", "value"))
     checkmaite = str(Path(sys.executable).with_name("checkmaite"))
     options = ["--store", str(store), "--scope", "team"]
-    shown = subprocess.run(  # noqa: S603
+    shown = subprocess.run(
         [checkmaite, "jobs", "show", lost, *options], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert f"checkmaite jobs recommit {lost}" in shown.stdout
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [checkmaite, "jobs", "recommit", lost, *options, "--address", "local"],
         cwd=tmp_path,
         env=environment,

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Protocol, TypeVar
 
 from pydantic import Field
@@ -22,7 +23,7 @@ from checkmaite_core.evolving import Evolving
 from checkmaite_core.provenance import utc_now
 from checkmaite_core.store import AnalyticsStoreConfig, ResultStore, open_result_store
 
-__all__ = ["CommitPolicy", "WaitCancelled", "forget_store", "kept_store", "may_be_cured", "persist"]
+__all__ = ["CommitPolicy", "WaitCancelled", "forget_store", "kept_store", "may_be_cured", "persist", "waits_for"]
 
 T = TypeVar("T")
 
@@ -71,7 +72,13 @@ class WaitCancelled(Exception):
 
 
 def persist(
-    action: Callable[[ResultStore], T], config: AnalyticsStoreConfig, watch: Watch, *, timeout_s: float, what: str
+    action: Callable[[ResultStore], T],
+    config: AnalyticsStoreConfig,
+    watch: Watch,
+    *,
+    timeout_s: float,
+    what: str,
+    away_since: datetime | None = None,
 ) -> T:
     """Do something with a store, and try again while waiting may help.
 
@@ -81,6 +88,7 @@ def persist(
         watch: Is told what is waited for.
         timeout_s: Seconds after the first failed try in which another one may begin.
         what: What is tried, for the message: ``the commit``.
+        away_since: When the store was found not to answer, if that has been reported before.
 
     Raises:
         WaitCancelled: The job is to stop.
@@ -93,20 +101,25 @@ def persist(
         except Exception as error:
             tries += 1
             if tries == 1:
-                since, begun = utc_now(), time.monotonic()
+                since, begun = away_since or utc_now(), time.monotonic()
             waited = time.monotonic() - begun
             if waited >= timeout_s or not may_be_cured(error, waited):
                 if tries > 1:
                     error.add_note(f"({what[:1].upper()}{what[1:]} was tried {tries} times in {waited:.0f} s.)")
                 raise
             forget_store(config)
-            reason = " ".join(str(error).partition("\n")[0].split())[:_LONGEST_REASON]
-            watch.report_waiting(f"the analytics store at {config.uri}, since {since:%H:%M:%S} UTC: {reason}")
+            watch.report_waiting(waits_for(config, since, error))
             _pause(min(_pause_s(tries), max(timeout_s - waited, 0.0)), watch)
         else:
-            if tries:
+            if tries or away_since is not None:
                 watch.report_waiting(None)
             return result
+
+
+def waits_for(config: AnalyticsStoreConfig, since: datetime, error: Exception) -> str:
+    """What ``job.waiting_for`` says of a store: which, since when, and why."""
+    reason = " ".join(str(error).partition("\n")[0].split())[:_LONGEST_REASON]
+    return f"the analytics store at {config.uri}, since {since:%H:%M:%S} UTC: {reason}"
 
 
 def may_be_cured(error: BaseException, waited_s: float = 0.0) -> bool:

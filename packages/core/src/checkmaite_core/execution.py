@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from checkmaite_core.capability import Capability
-from checkmaite_core.committing import WaitCancelled, kept_store, may_be_cured, persist
+from checkmaite_core.committing import WaitCancelled, kept_store, may_be_cured, persist, waits_for
 from checkmaite_core.context import RunMonitor, monitored
 from checkmaite_core.deployment import describe_alike, require_match, why_unreadable
 from checkmaite_core.early_checks import FIRST_WAIT_S, columns_known
@@ -152,8 +152,13 @@ def _run_and_commit(
     uses: Uses,
     attempt: int,
 ) -> CapabilityRunRef:
-    def asked(what: str, action: Callable[[ResultStore], T], timeout_s: float = order.commit.commit_timeout_s) -> T:
-        return _asked(order, watch, what, action, timeout_s)
+    def asked(
+        what: str,
+        action: Callable[[ResultStore], T],
+        timeout_s: float = order.commit.commit_timeout_s,
+        away_since: datetime | None = None,
+    ) -> T:
+        return _asked(order, watch, what, action, timeout_s, away_since)
 
     try:
         _require_match(order)
@@ -182,8 +187,12 @@ def _run_and_commit(
         keeper.upload(store)
         return store.commit(upload_large_report(store, bundle)).reference
 
+    since = None
+    if keeper.away is not None:
+        since, said = keeper.away
+        watch.report_waiting(waits_for(order.store, since, said))
     try:
-        reference = asked("the commit", commit)
+        reference = asked("the commit", commit, away_since=since)
     except Stop as stop:
         stop.may_have_committed = True  # also where it was cancelled: an answer may have been lost before
         raise
@@ -197,9 +206,16 @@ def _require_match(order: WorkOrder, *, work: bool = True) -> None:
         require_match(client, describe_alike(client), order.version_skew)
 
 
-def _asked(order: WorkOrder, watch: CancelWatch, what: str, action: Callable[[ResultStore], T], timeout_s: float) -> T:
+def _asked(
+    order: WorkOrder,
+    watch: CancelWatch,
+    what: str,
+    action: Callable[[ResultStore], T],
+    timeout_s: float,
+    away_since: datetime | None,
+) -> T:
     try:
-        return persist(action, order.store, watch, timeout_s=timeout_s, what=what)
+        return persist(action, order.store, watch, timeout_s=timeout_s, what=what, away_since=away_since)
     except WaitCancelled:
         raise Stop(FailureKind.CANCELLED, cancelled_error(order.job_id)) from None
     except PayloadError as error:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import pickle
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from checkmaite_core import staging, staging_disk
@@ -51,6 +52,8 @@ class Keeper:
         self._only_on_disk = False
         self._staged: StagedOutputs | None = None
         self._why_not = ""
+        self.away: tuple[datetime, Exception] | None = None
+        """Since when the store is known not to answer, and what it said."""
 
     def keep(self, run: Any, took_s: float, store: ResultStore) -> StagedRun:
         """Stage what the capability has returned, if it took long.
@@ -89,6 +92,7 @@ class Keeper:
 
     def _put(self, data: bytes, header: Header, store: ResultStore) -> None:
         path = None
+        begun = utc_now()
         try:
             store.stage(self._event_id, data)
         except Exception as error:  # a store is a plugin: reported, should the job fail
@@ -98,6 +102,7 @@ class Keeper:
                 self._why_not = f"Its outputs were not staged: the store says: {error}; the disk says: {disk}"
                 return
             self._only_on_disk = may_be_cured(error)
+            self.away = (begun, error) if self._only_on_disk else None
         self._staged = self._note(header, len(data), None if path is None else str(path))
 
     def upload(self, store: ResultStore) -> None:
