@@ -22,6 +22,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import Any, TypeVar
 
 from checkmaite_core.capability import Capability
