@@ -219,6 +219,24 @@ def test_bytecode_that_python_takes_for_current_is_not_run_for_a_file_edited_wit
     assert not compiled.exists() or compiled.stat().st_mtime_ns > 10**18 + 10**6
 
 
+def test_a_capability_of_a_namespace_package_runs_and_is_compared(client: Machine, worker: Machine) -> None:
+    """The look for its code raised a KeyError on the worker, which has not imported its parents."""
+    module = "lighting_space.deep.checks"
+    for machine, score in ((client, 1.0), (worker, 1.0)):
+        (machine.folder / "lighting_space" / "deep").mkdir(parents=True)
+        machine.has(CAPABILITY.format(score=score), module=module.replace(".", "/"))
+
+    def sent() -> tuple[WorkOrder, bytes]:
+        with client:
+            work = {"capability": importlib.import_module(module).Brightness()}
+            submission = prepare_submission(work, backend="test", store=STORE)
+            return submission.order, submission.pickle(pickle.dumps)
+
+    assert _ends(worker, *sent()).status is JobStatus.COMPLETED
+    worker.has(CAPABILITY.format(score=0.5), module=module.replace(".", "/"))
+    assert f"{module} defines the capability" in _failure(_ends(worker, *sent()), "VersionSkewError").message
+
+
 def test_comments_in_a_helper_make_no_difference(client: Machine, worker: Machine) -> None:
     for machine, comment in ((client, ""), (worker, "# Of the image.\n")):
         machine.has(HELPED)
