@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -93,7 +94,11 @@ def test_a_script_with_a_local_ray_prints_what_it_prints_and_names_the_job_that_
     assert done.returncode == 0, done.stderr
     assert done.stdout == "hello\n"
     assert "left-behind (RUNNING)" in done.stderr
-    assert len(done.stderr.splitlines()) == 2, f"more than the two lines of the warning: {done.stderr}"
+    # On a busy machine that the start takes long is said too, at its begin.
+    told = [
+        line for line in done.stderr.splitlines() if not re.match(r"checkmaite: (starting a local Ray|\.\.\.) ", line)
+    ]
+    assert len(told) == 2, f"more than the two lines of the warning: {done.stderr}"
     assert not (own_folders / ".ray" / "auth_token").exists(), "a token that everyone can read"
     until(lambda: gone(int((tmp_path / "pid").read_text())), "the end of the job's process")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-import warnings
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -22,6 +21,7 @@ from checkmaite_analytics_store._manifest import ManifestReader, is_stub
 from checkmaite_analytics_store._vacuum import KEPT_MANIFESTS
 from checkmaite_core.defects import explained
 from checkmaite_core.errors import CorruptObjectError
+from checkmaite_core.notices import warn
 from checkmaite_core.store import maintenance_warning
 from checkmaite_storage import ObjectStore
 
@@ -143,7 +143,7 @@ class Upkeep:
         with self._lock:
             failure, self._failure = self._failure, None
         if failure is not None:
-            warnings.warn(maintenance_warning(self._uri, failure), stacklevel=3)
+            warn(maintenance_warning(self._uri, failure), stacklevel=3)
 
     def _run(self, maintain: Callable[[], None]) -> None:
         try:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from checkmaite_core.committing import CommitPolicy
 from checkmaite_core.deployment import NodeEnvironment, SkewPolicy
 from checkmaite_core.errors import ConfigurationError, UnknownOptionError
+from checkmaite_core.forks import HomeProcess
 from checkmaite_core.group import JobGroup
 from checkmaite_core.input_identity import Identifier
 from checkmaite_core.job import Job, JobPage, JobStatus
@@ -56,6 +57,7 @@ class JobBackend(ABC):
         self.store_config = store_config
         self._store: ResultStore | None = None
         self._store_lock = threading.Lock()
+        self._home = HomeProcess()
 
     @abstractmethod
     def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
@@ -291,6 +293,7 @@ class JobBackend(ABC):
         )
 
     def _refuse_if_closed(self) -> None:
+        self._home.require(f"this {self.kind} backend cannot work")
         if self.closed:
             raise ConfigurationError(
                 f"this {self.kind} backend has been shut down.", hint="Call configure_job_backend(...) again."

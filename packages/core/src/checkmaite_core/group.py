@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Literal, overload
 
 from checkmaite_core.errors import JobError, JobTimeoutError
+from checkmaite_core.forks import HomeProcess
 from checkmaite_core.job import Job, JobStatus
 from checkmaite_core.reference import CapabilityRunRef
 from checkmaite_core.tracking import LONGEST_BLOCK, check_timeout
@@ -30,6 +31,7 @@ class JobGroup(Sequence[Job]):
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._jobs = tuple(jobs)
         self._ends = _Ends(self._jobs)
+        self._home = HomeProcess()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all have ended, at most ``timeout`` seconds, and return whether they have. Never raises for jobs.
@@ -37,7 +39,12 @@ class JobGroup(Sequence[Job]):
         Raises:
             ConfigurationError: The timeout is not a number.
         """
-        return self._ends.wait(len(self._jobs), timeout)
+        return self._wait(len(self._jobs), timeout)
+
+    def _wait(self, number: int, timeout: float | None, *, or_bad: bool = False) -> bool:
+        if self._home.is_elsewhere:
+            self.counts()  # raises for one that has not ended, of which nothing will be heard here
+        return self._ends.wait(number, timeout, or_bad=or_bad)
 
     @overload
     def results(
@@ -61,7 +68,7 @@ class JobGroup(Sequence[Job]):
             JobCancelledError: One was cancelled.
             JobTimeoutError: Some had not ended in time; they go on.
         """
-        if not self._ends.wait(len(self._jobs), timeout, or_bad=not return_exceptions):
+        if not self._wait(len(self._jobs), timeout, or_bad=not return_exceptions):
             raise self._late(timeout)
         if return_exceptions:
             return [job.exception(0) or job.result(0) for job in self._jobs]
@@ -82,7 +89,7 @@ class JobGroup(Sequence[Job]):
     def _in_order(self, timeout: float | None, end: float | None) -> Iterator[Job]:
         for number in range(len(self._jobs)):
             left = None if end is None else max(0.0, end - time.monotonic())
-            if not self._ends.wait(number + 1, left):
+            if not self._wait(number + 1, left):
                 raise self._late(timeout)
             yield self._ends.ended[number]
 
@@ -100,6 +107,8 @@ class JobGroup(Sequence[Job]):
         return self._settled().__await__()
 
     async def _settled(self) -> list[CapabilityRunRef]:
+        if self._home.is_elsewhere:
+            self.counts()  # as in _wait()
         loop = asyncio.get_running_loop()
         settled = asyncio.Event()
 

@@ -11,7 +11,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, overload
 
-from checkmaite_core.errors import JobCancelledError, JobError, JobFailedError, JobLostError, JobTimeoutError
+from checkmaite_core.errors import (
+    ConfigurationError,
+    JobCancelledError,
+    JobError,
+    JobFailedError,
+    JobLostError,
+    JobTimeoutError,
+)
 from checkmaite_core.failure import FailureKind, FailureRecord
 
 if TYPE_CHECKING:
@@ -286,7 +293,10 @@ class Job(ABC):
 
     def _line(self, why: str) -> str:
         """What is shown of it, with or without why it was started or shared."""
-        view = self.view()
+        try:
+            view = self.view()
+        except ConfigurationError:  # in a fork, where only this can still be said of it
+            return f"<Job {self.job_id} {self.name!r} of another process>"
         fraction = view.progress.fraction if view.progress and view.status is JobStatus.RUNNING else None
         extra = f" {fraction:.0%}" if fraction is not None else ""
         if view.pending_reason:

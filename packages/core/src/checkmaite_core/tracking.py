@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from checkmaite_core.errors import CheckmaiteError, ConfigurationError
+from checkmaite_core.forks import HomeProcess
 from checkmaite_core.job import Job, JobPage, JobStatus, JobView, Progress
 from checkmaite_core.outcome import Outcome
 
@@ -42,9 +43,13 @@ class TrackedJob(Job):
         self._callbacks: list[Callable[[Job], None]] = []
         self._cancel_requested = False
         self._left: CheckmaiteError | None = None
+        self._home = HomeProcess()
 
     def view(self) -> JobView:
-        return self._view
+        view = self._view
+        if not view.status.is_terminal:
+            self._home.require(f"job {self.job_id} ({self.name}) cannot be followed")
+        return view
 
     @property
     def cancel_requested(self) -> bool:
@@ -58,6 +63,8 @@ class TrackedJob(Job):
             CheckmaiteError: Its end will never be known here (see :meth:`leave`).
         """
         check_timeout(timeout)
+        if self.view().status.is_terminal:
+            return self._view.status
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._view.status.is_terminal:
@@ -70,6 +77,8 @@ class TrackedJob(Job):
             return self._view.status
 
     def cancel(self) -> bool:
+        if self.view().status.is_terminal:
+            return False
         with self._changed:
             if self._view.status.is_terminal:
                 return False
@@ -80,10 +89,11 @@ class TrackedJob(Job):
         return True
 
     def add_done_callback(self, callback: Callable[[Job], None]) -> None:
-        with self._changed:
-            if not self._view.status.is_terminal and self._left is None:
-                self._callbacks.append(callback)
-                return
+        if not self.view().status.is_terminal:
+            with self._changed:
+                if not self._view.status.is_terminal and self._left is None:
+                    self._callbacks.append(callback)
+                    return
         self._call(callback)
 
     def mark_running(self, started_at: datetime) -> None:

@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import functools
 import json
-import os
 import sys
 import threading
 import time
@@ -114,7 +113,6 @@ class RaySimpleBackend(JobBackend):
         self._options = options
         self._tasks: dict[str, _Task] = {}
         self._closed = False
-        self._process = os.getpid()
         self._accepting = threading.Lock()
         self._nodes = Nodes(options.node_maxima)
         self._room = Room(options.max_unfinished)
@@ -153,6 +151,7 @@ class RaySimpleBackend(JobBackend):
 
     def job(self, job_id: str) -> Job:
         check_job_id(job_id)
+        self._home.require(f"job {job_id} cannot be followed")
         task = self._tasks.get(job_id)
         if task is None:
             raise JobNotFoundError(
@@ -172,16 +171,11 @@ class RaySimpleBackend(JobBackend):
         limit: int = 100,
         cursor: str | None = None,
     ) -> JobPage:
+        self._home.require("the jobs of this ray-simple backend cannot be listed")
         jobs = [task.job for task in list(self._tasks.values())]
         return page_of(jobs, status=status, name=name, since=since, limit=limit, cursor=cursor)
 
     def _site(self) -> RaySite:
-        if os.getpid() != self._process:
-            raise ConfigurationError(
-                "this is a fork of the process that this ray-simple backend belongs to, where it cannot look at "
-                "anything.",
-                hint='Start the other process with multiprocessing.get_context("spawn") and configure a backend there.',
-            )
         return RaySite.of_simple(self._connection, self._options, self._overlay)
 
     def environments(self) -> list[NodeEnvironment]:
@@ -220,12 +214,6 @@ class RaySimpleBackend(JobBackend):
             raise ClusterUnreachableError(
                 f"the Ray of this backend has been shut down in this process, so {what}.",
                 hint="Shut the backend down too, and call configure_job_backend(...) again.",
-            )
-        if os.getpid() != self._process:
-            raise ConfigurationError(
-                f"{what} in a fork of the process that this backend belongs to.",
-                hint="Do it in the process that called configure_job_backend(...), or start the other one with "
-                'multiprocessing.get_context("spawn") and configure a backend there.',
             )
 
     def _task(self, submission: Submission) -> _Task:
@@ -410,7 +398,7 @@ class RaySimpleBackend(JobBackend):
         return [task for task in list(self._tasks.values()) if not task.job.status.is_terminal]
 
     def shutdown(self, wait: bool = True) -> None:
-        if os.getpid() != self._process:
+        if self._home.is_elsewhere:
             self._closed = True  # in a fork: the jobs and the connection are the other process's
             return
         with self._accepting:

@@ -18,8 +18,10 @@ from ray._private import worker as ray_worker
 from ray.util.client import ray as ray_client
 
 from checkmaite_core.errors import ClusterError, ClusterMismatchError
+from checkmaite_core.forks import HomeProcess
 from checkmaite_ray_simple.address import Kind, Target, resolve
-from checkmaite_ray_simple.environment import mark_local, use_token
+from checkmaite_ray_simple.environment import mark_local, use_patience, use_token
+from checkmaite_ray_simple.preconditions import check_local_start, check_process, disarm_forks, many_files
 from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.settings import RaySimpleOptions
 
@@ -35,7 +37,9 @@ _CLIENT_SERVER_CRASHED = (
 _TRIES = 3
 """How often that is tried; Ray takes half a minute for each."""
 _SLOW_START = 2.0
-"""Seconds after which a start is announced."""
+"""Seconds after which a start is announced to a person who looks on."""
+_VERY_SLOW_START = 10.0
+"""The same where nobody may look on, such as in a container's log."""
 
 
 @dataclass(eq=False)
@@ -57,6 +61,7 @@ class Connection:
     users: int = 0
     undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     session: object = field(default_factory=lambda: _session())
+    home: HomeProcess = field(default_factory=HomeProcess)
 
     @property
     def alive(self) -> bool:
@@ -80,6 +85,8 @@ def acquire(options: RaySimpleOptions, *, token_file: str = "") -> Connection:
         ClusterError: The cluster cannot be used, or this process is connected otherwise.
         ConfigurationError: The address cannot be understood.
     """
+    if _Shared.connection is not None:  # before the lock, which a fork may have taken with it
+        _Shared.connection.home.require("no Ray can be reached")
     with _Shared.lock:
         connection = _current()
         if connection is not None:
@@ -164,17 +171,25 @@ def _place(target: Target) -> tuple[Kind, str, int]:
 
 
 def _open(options: RaySimpleOptions, token_file: str) -> Connection:
+    check_process()
     target = resolve(options.address)
     arguments: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     local = target.kind is Kind.LOCAL
     if local:
+        check_local_start()
         arguments |= {"include_dashboard": options.dashboard, "num_cpus": options.num_cpus}
     # To a cluster that was named, Ray sends a token only with RAY_AUTH_MODE=token, and so do we.
     with use_token(find=local or options.address == "auto", make=local, file=token_file) as guard:
         probe(target)
-        with _announced(target), mark_local() if local else contextlib.nullcontext():
+        with contextlib.ExitStack() as starting:
+            starting.enter_context(_announced(target))
+            if local:
+                starting.enter_context(mark_local())
+                starting.enter_context(use_patience())
+                starting.enter_context(many_files())
             _init(target, arguments)
         undo = guard.pop_all()
+    disarm_forks()
     return Connection(target, _settings(options), owned=True, undo=undo)
 
 
@@ -225,16 +240,19 @@ def _start_error(target: Target, error: Exception) -> ClusterError:
 
 @contextlib.contextmanager
 def _announced(target: Target) -> Iterator[None]:
-    """Say on standard error what takes so long, and how long it took, if it takes long and a person looks on."""
+    """Say on standard error what takes so long, and how long it took; sooner where a person looks on."""
     what = "Starting a local Ray" if target.kind is Kind.LOCAL else f"Connecting to the Ray at {target}"
     begun = time.monotonic()
-    timer = threading.Timer(_SLOW_START, sys.stderr.write, (f"{what} ...",))
+    watched = sys.stderr.isatty()
+    patience = _SLOW_START if watched else _VERY_SLOW_START
+    text = f"{what} ..." if watched else f"checkmaite: {what[0].lower()}{what[1:]} takes more than {patience:g} s ...\n"
+    timer = threading.Timer(patience, sys.stderr.write, (text,))
     timer.daemon = True
-    if sys.stderr.isatty():
-        timer.start()
+    timer.start()
     try:
         yield
     finally:
         timer.cancel()
-        if sys.stderr.isatty() and time.monotonic() - begun > _SLOW_START:
-            sys.stderr.write(f" {time.monotonic() - begun:.1f} s\n")
+        took = time.monotonic() - begun
+        if took > patience:
+            sys.stderr.write(f" {took:.1f} s\n" if watched else f"checkmaite: ... it took {took:.1f} s.\n")

@@ -9,10 +9,12 @@ import sys
 
 from checkmaite_ray_simple.tokens import make_token_file
 
-__all__ = ["LOCAL_RAY", "mark_local", "prepare", "use_token"]
+__all__ = ["LOCAL_RAY", "mark_local", "prepare", "use_patience", "use_token"]
 
 LOCAL_RAY = "CHECKMAITE_LOCAL_RAY"
 """Holds, in all processes of a local Ray, the number of the process that started it."""
+_START_WAIT = "RAY_raylet_start_wait_time_s"
+_START_WAIT_S = 120
 _UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 _SKIP = "RAY_DEDUP_LOGS_SKIP_REGEX"
 _HANDLED = "A worker died or was killed while executing a task|There are infinite retries remaining"
@@ -74,6 +76,21 @@ def use_token(*, find: bool, make: bool, file: str = "") -> contextlib.ExitStack
         if find if found else make:
             _set(undo, RAY_AUTH_MODE="token")
             _reread_authentication()
+    return undo
+
+
+def use_patience() -> contextlib.ExitStack:
+    """Give the node of a Ray that is started now two minutes to come up, where the user has not said how long.
+
+    Ray's own half minute is too short for a busy machine, or one whose disk is slow.
+
+    Returns:
+        What takes it back; to be closed once Ray has started.
+    """
+    undo = contextlib.ExitStack()
+    if _START_WAIT not in os.environ:
+        _set(undo, **{_START_WAIT: str(_START_WAIT_S)})
+        _reread_authentication()  # with it Ray reads all of its settings anew
     return undo
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import ray
 
+from checkmaite_core.notices import warn
 from checkmaite_core.store import maintenance_warning
 from checkmaite_ray_simple import failures
 from checkmaite_ray_simple.overlay.uploading import in_overlay
@@ -89,7 +89,7 @@ class Maintenance:
         """Warn once of what has failed."""
         failure, self._failure = self._failure, None
         if failure is not None:
-            warnings.warn(maintenance_warning(self._uri, failure), stacklevel=4)
+            warn(maintenance_warning(self._uri, failure), stacklevel=4)
 
     def _on_answer(self, failure: str | None, error: BaseException | None) -> None:
         self._running = None

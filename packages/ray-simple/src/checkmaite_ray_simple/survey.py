@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from checkmaite_core.deployment import (
     describe_environment,
     needed_for,
 )
+from checkmaite_core.notices import warn
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_ray_simple.address import Kind
 from checkmaite_ray_simple.connection import Connection
@@ -171,7 +171,7 @@ class Survey:
             )
         else:
             advice = "Jobs that come there may fail. Drain such nodes or replace their image."
-        warnings.warn(
+        warn(
             f"nodes of the Ray at {self._connection.target} differ from this client's environment:\n"
             f"{text_of(new)}\n  -> {advice}",
             VersionSkewWarning,

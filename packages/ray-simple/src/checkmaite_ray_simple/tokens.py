@@ -71,18 +71,32 @@ def find_token() -> str:
     """The token that Ray finds for this process, whether or not it is told to use one; empty if there is none."""
     if "RAY_AUTH_TOKEN" in os.environ:
         return os.environ["RAY_AUTH_TOKEN"].strip()
-    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    home = _home() or Path("/nonexistent")
+    file = Path(named) if named else home / ".ray" / "auth_token"
     try:
         return file.read_text().strip()
     except OSError:
         return ""
 
 
+def _home() -> Path | None:
+    """The user's home; None for a user without one: no HOME, and no entry in the password database."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def _folders() -> Iterator[Path]:
     """Where tokens may lie, in order of preference."""
     state = os.environ.get("XDG_STATE_HOME", "")
-    yield (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "checkmaite"
-    # For a home that cannot be written to, as containers have it.
+    home = _home()
+    if state.startswith("/"):
+        yield Path(state) / "checkmaite"
+    elif home is not None:
+        yield home / ".local" / "state" / "checkmaite"
+    # For a home that cannot be written to, and for none at all, as containers have it.
     yield Path(tempfile.gettempdir()) / f"checkmaite-{os.getuid()}"
 
 

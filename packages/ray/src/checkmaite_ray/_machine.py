@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 from pathlib import Path
 
-__all__ = ["boot_id", "is_running", "machine_name", "namespaces", "process_stamp"]
+__all__ = ["boot_id", "is_running", "machine_name", "namespaces", "process_stamp", "user_name"]
 
 
 def machine_name() -> str:
     """Host name and machine id: containers made from one image share the id, the machines of a home the name."""
     return f"{socket.gethostname()} {_read('/etc/machine-id')}".strip()
+
+
+def user_name() -> str:
+    """Who runs this process. Containers run under numbers that have no name, as those of OpenShift do."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # the first until Python 3.12
+        return f"uid-{os.getuid()}"
 
 
 def boot_id() -> str:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import getpass
 import hashlib
-import os
 import secrets
 import socket
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -31,11 +28,13 @@ from checkmaite_core.errors import (
 )
 from checkmaite_core.identity import RunKey, run_keys
 from checkmaite_core.job import Job, JobOrigin, JobPage, JobStatus
+from checkmaite_core.notices import warn
 from checkmaite_core.preflight.capacity import demand_of
 from checkmaite_core.store import AnalyticsStoreConfig, maintenance_warning
 from checkmaite_core.submission import Submission
 from checkmaite_core.tracking import check_filters, check_job_id
 from checkmaite_ray import joining
+from checkmaite_ray._machine import user_name
 from checkmaite_ray.attention import Attention
 from checkmaite_ray.listening import Line, Listener
 from checkmaite_ray.overlay import require_no_overlay
@@ -75,9 +74,8 @@ class RayBackend(JobBackend):
         self._options = options
         self._policy = asdict(options.policy)
         self._closed = False
-        self._process = os.getpid()
         self._session = secrets.token_hex(8)
-        self._client = f"{getpass.getuser()}@{socket.gethostname()}"
+        self._client = f"{user_name()}@{socket.gethostname()}"
         self._nodes = Nodes(options.node_maxima)
         attention = Attention(lambda: self._listener.hurry())
         self._handles = Handles(
@@ -119,6 +117,7 @@ class RayBackend(JobBackend):
 
     def job(self, job_id: str) -> Job:
         check_job_id(job_id)
+        self._home.require(f"job {job_id} cannot be followed")
         known = self._handles.get(job_id)
         if known is not None:
             return known
@@ -155,13 +154,11 @@ class RayBackend(JobBackend):
 
     def environments(self) -> list[NodeEnvironment]:
         self._refuse_if_closed()
-        self._refuse_in_a_fork()
         if not self._connection.alive:
             raise self._gone()
         return self._survey.environments()
 
     def _site(self) -> RaySite:
-        self._refuse_in_a_fork()
         return site_of(self._connection, self._options, self._overlay)
 
     def _submit_all(self, submissions: Sequence[Submission], *, queue_timeout: float | None) -> list[Job]:
@@ -234,7 +231,6 @@ class RayBackend(JobBackend):
             ClusterUnreachableError: The cluster has gone.
         """
         self._refuse_if_closed()
-        self._refuse_in_a_fork()
         if not self._connection.alive:
             raise self._gone()
         try:
@@ -287,23 +283,16 @@ class RayBackend(JobBackend):
     def _busy(self) -> bool:
         return bool(self._handles.unfinished())
 
-    def _refuse_in_a_fork(self) -> None:
-        if os.getpid() != self._process:
-            raise ConfigurationError(
-                "this is a fork of the process that this ray backend belongs to, where it cannot work.",
-                hint='Start the other process with multiprocessing.get_context("spawn") and configure a backend there.',
-            )
-
     def _warn(self) -> None:
         self._survey.tell()
         while self._listener.warnings:
             uri, failure = self._listener.warnings.pop(0)
-            warnings.warn(maintenance_warning(uri, failure), stacklevel=4)
+            warn(maintenance_warning(uri, failure), stacklevel=4)
 
     # The end.
 
     def shutdown(self, wait: bool = True) -> None:
-        if os.getpid() != self._process:
+        if self._home.is_elsewhere:
             self._closed = True  # in a fork: the connection is the other process's
             return
         if self._closed:

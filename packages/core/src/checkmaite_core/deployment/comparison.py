@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -10,6 +9,7 @@ from checkmaite_core.deployment.environment import OURS, SHOULD_MATCH, Environme
 from checkmaite_core.deployment.finding import Finding, Level
 from checkmaite_core.deployment.table import findings_table
 from checkmaite_core.errors import VersionSkewError
+from checkmaite_core.notices import warn
 
 __all__ = [
     "SkewPolicy",
@@ -222,7 +222,7 @@ def require_match(client: Environment, worker: Environment, policy: SkewPolicy =
         return
     message = "the worker's environment does not fit the client's:\n" + findings_table(findings)
     if policy == "warn":
-        warnings.warn(message, VersionSkewWarning, stacklevel=2)
+        warn(message, VersionSkewWarning, stacklevel=2)
         return
     raise VersionSkewError(
         message,

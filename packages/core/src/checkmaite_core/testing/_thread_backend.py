@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import pickle
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -18,6 +17,7 @@ from checkmaite_core.errors import ConfigurationError, JobNotFoundError
 from checkmaite_core.execution import cancelled_error, execute, maintain
 from checkmaite_core.failure import FailureKind, FailureRecord
 from checkmaite_core.job import Job, JobPage, JobStatus, Progress
+from checkmaite_core.notices import warn
 from checkmaite_core.outcome import Outcome, Unsettled
 from checkmaite_core.provenance import utc_now
 from checkmaite_core.queueing import Room
@@ -197,7 +197,7 @@ class ThreadBackend(JobBackend):
         committed = [order for job, order in known if job.status is JobStatus.COMPLETED]
         failure = maintain(committed[-1], at_least=1) if committed and not again else None
         if failure is not None:
-            warnings.warn(maintenance_warning(self.store_config.uri, failure.message), stacklevel=2)
+            warn(maintenance_warning(self.store_config.uri, failure.message), stacklevel=2)
 
     @property
     def closed(self) -> bool:

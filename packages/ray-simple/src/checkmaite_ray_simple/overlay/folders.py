@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from ray._private.runtime_env import packaging
 
 from checkmaite_core.errors import ConfigurationError
 from checkmaite_core.location import local_path
+from checkmaite_core.notices import warn
 from checkmaite_ray_simple.overlay.fields import OverlayWarning
 
 __all__ = ["Culprit", "heed_gitignore", "largest", "limit", "measure", "require_size", "without_stores"]
@@ -146,7 +146,7 @@ def without_stores(folder: Path, excludes: Sequence[str], stores: Iterable[str],
         elif not inside.startswith(os.pardir) and any(name.startswith(f"{inside}/") for name in sizes):
             pattern = f"/{_SPECIAL.sub(_ESCAPED, inside)}/"
             wanted.append(pattern)
-            warnings.warn(
+            warn(
                 f"runtime_env leaves out {path}, since results are kept there: it would travel with the code of "
                 f"{folder}, and make another package of it after every run.\n"
                 f"  -> Say so yourself, and this is not said again: runtime_env={{..., 'excludes': [{pattern!r}]}}.",

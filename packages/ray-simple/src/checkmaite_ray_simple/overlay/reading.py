@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,11 @@ from checkmaite_core.deployment import (
     findings_table,
 )
 from checkmaite_core.errors import ConfigurationError, VersionSkewError
+from checkmaite_core.notices import warn
 from checkmaite_ray_simple.overlay import folders, requirements
 from checkmaite_ray_simple.overlay.fields import OverlayWarning, check_fields
 from checkmaite_ray_simple.overlay.masking import masked_text
+from checkmaite_ray_simple.utf8 import require_utf8
 
 __all__ = ["read_overlay"]
 
@@ -70,6 +71,7 @@ def _local(field: str, text: str, excludes: list[str], stores: list[str], left_o
     if not is_path(text):
         return text
     path = Path(text).expanduser().absolute()
+    require_utf8(str(path), f"runtime_env[{field!r}]", "Move it to a folder whose path is UTF-8.")
     module = field == "py_modules"
     if path.is_dir():
         patterns = excludes if module else [*ray_constants.get_runtime_env_default_excludes(), *excludes]
@@ -121,7 +123,7 @@ def _check_packages(given: dict[str, Any], version_skew: SkewPolicy) -> None:
 def _look_at(field: str, lines: list[str], client: Any) -> list[Finding]:
     parsed: list[Requirement] = [one for line in lines if (one := requirements.parse(line, field)) is not None]
     for what, better in requirements.advice(field, parsed):
-        warnings.warn(f"{what}\n  -> {better}", OverlayWarning, stacklevel=5)
+        warn(f"{what}\n  -> {better}", OverlayWarning, stacklevel=5)
     return requirements.skew(parsed, client)
 
 
@@ -174,4 +176,4 @@ def _refuse(found: list[Finding], policy: SkewPolicy) -> None:
             message,
             hint="Nothing has been installed anywhere. Take the lines out, or install the client from the same lock.",
         )
-    warnings.warn(message, VersionSkewWarning, stacklevel=5)
+    warn(message, VersionSkewWarning, stacklevel=5)

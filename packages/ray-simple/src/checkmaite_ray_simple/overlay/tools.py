@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from checkmaite_core.deployment import SkewPolicy
 from checkmaite_core.errors import DeploymentError
+from checkmaite_core.notices import warn
 from checkmaite_ray_simple.overlay.fields import OverlayWarning
 
 __all__ = ["lacking", "require_tools"]
@@ -65,7 +65,7 @@ def require_tools(runtime_env: Mapping[str, Any], *, policy: SkewPolicy) -> None
     )
     if policy == "error":
         raise error
-    warnings.warn(str(error), OverlayWarning, stacklevel=4)
+    warn(str(error), OverlayWarning, stacklevel=4)
 
 
 def _ask_nodes() -> dict[str, Mapping[str, bool]]:
