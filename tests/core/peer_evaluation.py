@@ -6,15 +6,6 @@ import json
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-
-if torch.version.cuda is None:
-    # The public torchvision wheel is built for CUDA, and against a CPU-only torch it fails to import for want of two
-    # operators. Nobody calls them here: declaring them is enough.
-    _operators = torch.library.Library("torchvision", "DEF")
-    for _name in ("nms", "qnms"):
-        _operators.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
 from checkmaite.core.image_classification import MaiteEvaluation
 
 from checkmaite_core.testing import check_capability

@@ -46,7 +46,9 @@ def configure(kind="ray-simple", address="local", **options):
     if kind == "ray":
         options = {"idempotency_scope": "mine", **options}
     store = {"backend": "parquet", "uri": str(folder / "store")}
-    return configure_job_backend(kind, address=address, num_cpus=2, analytics_store=store, **options)
+    if address == "local":
+        options["num_cpus"] = 2
+    return configure_job_backend(kind, address=address, analytics_store=store, **options)
 """
 
 
@@ -272,6 +274,8 @@ def child():
         except ConfigurationError as error:
             if "a fork of the process" not in str(error) or "spawn" not in str(error):
                 print("other", name, error)
+        except Exception as error:
+            print("raised", name, repr(error))
     repr(job), repr(group)
     assert done.status == "COMPLETED" and done.result(0).event_id == done.job_id, "what has ended can still be told"
     job_backend.shutdown()

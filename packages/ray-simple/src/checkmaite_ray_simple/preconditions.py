@@ -129,6 +129,8 @@ def disarm_forks() -> None:
 
 def _disarm() -> None:
     atexit.unregister(ray_worker.shutdown)
+    if sys.excepthook is ray_worker.custom_excepthook:
+        sys.excepthook = ray_worker.normal_excepthook  # Ray's reports to the cluster, and waits for ever here
     node: Any = ray_worker._global_node
     if node is not None:
         node.kill_all_processes = _nothing
