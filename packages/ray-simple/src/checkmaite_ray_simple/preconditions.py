@@ -134,7 +134,11 @@ def _disarm() -> None:
     node: Any = ray_worker._global_node
     if node is not None:
         node.kill_all_processes = _nothing
-    # What is behind these talks to threads that a fork does not have, and crashes when the interpreter takes it apart.
+    # What is behind these talks to threads that a fork does not have, and crashes when the interpreter takes it apart,
+    # as does what Ray's library has to do at the end. The last registered is called first, with the exit status.
+    library = ctypes.CDLL(None)
+    if hasattr(library, "on_exit"):
+        library.on_exit(library._exit, None)
     for kept in (ray_worker.global_worker, ray_state.state, node):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
