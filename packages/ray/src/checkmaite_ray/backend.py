@@ -113,7 +113,7 @@ class RayBackend(JobBackend):
 
     @property
     def lost(self) -> bool:
-        return os.getpid() == self._process and not self._connection.alive
+        return not self._home.is_elsewhere and not self._connection.alive
 
     def job(self, job_id: str) -> Job:
         check_job_id(job_id)
