@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from pathlib import Path
@@ -116,3 +117,30 @@ def test_without_stored_submissions_a_job_runs_and_its_payload_is_nowhere(connec
     kept = Path(store["uri"]) / "jobs"
     found = [path for path in kept.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
     assert found == []
+
+
+@pytest.fixture
+def spaced(monkeypatch):
+    """A class of a package without ``__init__.py``; local workers have this folder on their path."""
+    monkeypatch.syspath_prepend(os.getcwd())
+    return importlib.import_module("tests.support.spaced_capability").Spaced
+
+
+def test_a_capability_of_a_namespace_package_runs(local, spaced):
+    job = local.submit(spaced())
+    assert job.wait(100) is JobStatus.COMPLETED, job.failure
+
+
+def test_a_job_that_read_what_its_key_does_not_cover_is_not_reused(local, spaced):
+    certain, again = (local.submit(spaced()), local.submit(spaced()))
+    assert certain.wait(100) is JobStatus.COMPLETED
+    assert again.origin in ("adopted", "reused")
+    first = local.submit(spaced("SPACED_CAPABILITY.PY"))
+    assert first.wait(100) is JobStatus.COMPLETED, first.failure
+    assert local.submit(spaced("SPACED_CAPABILITY.PY")).origin == "reused", "its own code is covered"
+    first = local.submit(spaced("DIRECTORY_STEPS.PY"))
+    assert first.wait(100) is JobStatus.COMPLETED, first.failure
+    second = local.submit(spaced("DIRECTORY_STEPS.PY"))
+    assert second.origin == "started"
+    assert "directory_steps.py, which its run key does not cover" in second.origin_reason
+    assert second.wait(100) is JobStatus.COMPLETED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import threading
 import time
@@ -269,3 +270,15 @@ def test_cancelled_is_false_for_a_job_that_nobody_cancelled(local, work):
     job = local.submit(work(cancelled))
     answers = local.store.query(f"select answer from answers where run_uid = '{job.result(30).run_uid}'")
     assert answers["answer"].to_pylist() == ["False"]
+
+
+@pytest.fixture
+def spaced(monkeypatch):
+    """A class of a package without ``__init__.py``; local workers have this folder on their path."""
+    monkeypatch.syspath_prepend(os.getcwd())
+    return importlib.import_module("tests.support.spaced_capability").Spaced
+
+
+def test_a_capability_of_a_namespace_package_runs(local, spaced):
+    job = local.submit(spaced())
+    assert job.wait(100) is JobStatus.COMPLETED, job.failure
