@@ -35,13 +35,16 @@ class CancelWatch:
         self.told = False
 
     def report_progress(self, done: int, total: int | None, description: str) -> None:
+        """Pass on how far the run is."""
         self._monitor.report_progress(done, total, description)
 
     def cancel_requested(self) -> bool:
+        """Whether the job is to stop; remembered once it is."""
         self.told = self.told or self._monitor.cancel_requested()
         return self.told
 
     def report_waiting(self, reason: str | None) -> None:
+        """Pass on what the run waits for."""
         self._monitor.report_waiting(reason)
 
     def stopped(self, error: BaseException) -> bool:
