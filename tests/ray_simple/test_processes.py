@@ -193,6 +193,27 @@ def test_a_left_over_address_is_named_where_it_is_used(program):
     assert "127.0.0.1:1 (from RAY_ADDRESS)" in text
 
 
+def test_few_files_a_proxy_strict_warnings_and_a_left_over_address_stop_nothing(program):
+    done = program(
+        """
+        import resource, warnings
+        with configure() as job_backend:
+            assert str(job_backend._connection.target) == "local", "RAY_ADDRESS is not joined"
+            job_backend._maintenance._failure = "planted"
+            job = job_backend.submit(Work("limit", lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+            print(int(answer(job)) > 256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256)
+        """,
+        before=["bash", "-c", 'ulimit -S -n 256; exec "$0" "$@"'],
+        RAY_ADDRESS="127.0.0.1:1",
+        PYTHONWARNINGS="error",
+        **dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:9"),
+    )
+    assert done.stdout == "True True\n", done.stderr
+    assert done.returncode == 0
+    told = [line for line in done.stderr.splitlines() if line.startswith("StoreMaintenanceWarning")]
+    assert len(told) == 1, done.stderr
+
+
 def test_a_hard_limit_of_few_files_is_said_with_what_to_type(tmp_path):
     body = "from checkmaite_ray_simple.preconditions import many_files\nwith many_files(): pass"
     done = subprocess.run(
@@ -214,3 +235,60 @@ def test_the_limit_is_raised_for_the_start_alone():
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 2048
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+FORK = """
+def hold():
+    while not (folder / "go").exists():
+        time.sleep(0.02)
+    return "held"
+
+job_backend = configure({kind!r})
+done = job_backend.submit(Work("done", lambda: "before"))
+assert answer(done) == "before"
+job = job_backend.submit(Work("held", hold))
+group = job_backend.submit_all([{{"capability": Work("group", hold)}}])
+
+def child():
+    import asyncio
+    async def awaited():
+        await job
+    asked = dict(
+        submit=lambda: job_backend.submit(Work("child", hold)),
+        submit_all=lambda: job_backend.submit_all([{{"capability": Work("child", hold)}}]),
+        status=lambda: job.status, progress=lambda: job.progress, failure=lambda: job.failure, view=job.view,
+        wait=job.wait, result=job.result, exception=job.exception, cancel=job.cancel,
+        callback=lambda: job.add_done_callback(print), awaited=lambda: asyncio.run(awaited()),
+        group_wait=group.wait, group_results=group.results, group_counts=group.counts, group_cancel=group.cancel,
+        group_first=lambda: next(group.as_completed()),
+        job=lambda: job_backend.job(job.job_id), jobs=job_backend.jobs, environments=job_backend.environments,
+        preflight=job_backend.preflight, get_job=lambda: get_job(job.job_id), list_jobs=list_jobs,
+        configure=lambda: configure({kind!r}, max_retries=0),
+    )
+    for name, call in asked.items():
+        try:
+            print("answered", name, call())
+        except ConfigurationError as error:
+            if "a fork of the process" not in str(error) or "spawn" not in str(error):
+                print("other", name, error)
+        except Exception as error:
+            print("raised", name, repr(error))
+    repr(job), repr(group)
+    assert done.status == "COMPLETED" and done.result(0).event_id == done.job_id, "what has ended can still be told"
+    job_backend.shutdown()
+
+pid = os.fork()
+if pid == 0:
+    child()
+    sys.exit(7)
+print("child ended with", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+(folder / "go").touch()
+print(answer(job), answer(group[0]))
+job_backend.shutdown()
+"""
+
+
+@pytest.mark.parametrize("kind", ["ray-simple", "ray"])
+def test_in_a_fork_everything_says_what_submit_says_and_its_end_leaves_the_parents_ray_alone(program, kind):
+    done = program(FORK.format(kind=kind))
+    assert done.stdout == "child ended with 7\nheld held\n", done.stdout + done.stderr

@@ -150,6 +150,8 @@ class JobGroup(Sequence[Job]):
         return iter(self._jobs)
 
     def __repr__(self) -> str:
+        if self._home.is_elsewhere:
+            return f"<JobGroup of {len(self._jobs)} of another process>"
         counts = ", ".join(f"{count} {status}" for status, count in self.counts().items())
         return f"<JobGroup of {len(self._jobs)}{f': {counts}' if counts else ''}>"
 
