@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from planted_edits import CHANGING, HARMLESS, Edit
+from harmless_edits import HARMLESS
+from planted_edits import CHANGING, Edit
 
 from checkmaite_core import AnalyticsStoreConfig, DatasetRef
 from checkmaite_core.identity import run_key

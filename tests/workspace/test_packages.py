@@ -36,7 +36,7 @@ GCS = {"gcsfs", "google", "aiohttp", "yarl"}
 
 ONLY_IN: dict[str, dict[str, set[str]]] = {
     "storage": {
-        **dict.fromkeys(("_s3", "_s3_client", "_s3_errors", "_s3_session", "_s3_write"), S3),
+        **dict.fromkeys(("_s3", "_s3_client", "_s3_errors", "_s3_options", "_s3_session", "_s3_write"), S3),
         **dict.fromkeys(("_azure", "_azure_client", "_azure_errors"), AZURE),
         **dict.fromkeys(("_gcs", "_gcs_client", "_gcs_errors", "_gcs_http", "_gcs_unsafe", "_gcs_upload"), GCS),
         "testing": {"pytest"},

@@ -23,6 +23,8 @@ __all__ = ["DatasetQuality", "DatasetQualityConfig", "DatasetQualityRun"]
 class DatasetQualityRun(CapabilityRun[DatasetQualityConfig, DatasetQualityOutputs]):
     """A finished look at a dataset."""
 
+    records = (DatasetQualityRecord, DatasetQualityFindingRecord, DatasetQualityClassRecord)
+
     def extract(self) -> Sequence[Record]:
         """Rows of ``dataset_quality``, ``dataset_quality_findings`` and ``dataset_quality_classes``."""
         ids: dict[str, Any] = {"run_uid": self.run_uid, "dataset_id": self.dataset_metadata[0]["id"]}

@@ -75,6 +75,14 @@ class ModelEvaluationConfig(CapabilityConfig):
 class ModelEvaluationRun(CapabilityRun[ModelEvaluationConfig, ModelEvaluationOutputs]):
     """A finished evaluation."""
 
+    records = (
+        ModelEvaluationRecord,
+        ModelEvaluationClassRecord,
+        ConfusionRecord,
+        CalibrationBinRecord,
+        MetricValueRecord,
+    )
+
     def extract(self) -> Sequence[Record]:
         """Rows of ``model_evaluation``, ``model_evaluation_classes``, ``confusion``, ``calibration_bins`` and
         ``metric_values``.

@@ -33,8 +33,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from checkmaite_core._contents import large_leaf, pickled, reduced
-from checkmaite_core.code.graph import Look, Reach
+from checkmaite_core.code.graph import Look
 from checkmaite_core.code.surroundings import Surroundings, surroundings_of, travels_by_value
+from checkmaite_core.code.walk import Reach
 
 __all__ = ["Describer", "NotStableError", "canonical"]
 

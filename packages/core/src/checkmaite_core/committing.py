@@ -98,7 +98,7 @@ def persist(
     while True:
         try:
             result = action(kept_store(config))
-        except Exception as error:
+        except Exception as error:  # a store is a plugin: what waiting cannot cure is raised again
             tries += 1
             if tries == 1:
                 since, begun = away_since or utc_now(), time.monotonic()

@@ -7,6 +7,7 @@ version must not overlook raises the number of the format instead, and is refuse
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from pydantic import (
@@ -17,7 +18,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from pydantic_core import InitErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 __all__ = ["Evolving", "Given"]
 
@@ -34,12 +35,31 @@ class Given(Evolving):
     @model_validator(mode="wrap")
     @classmethod
     def _no_typos(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
-        value = handler(data)
-        unknown = value.model_extra
-        if unknown and info.mode == "python" and not isinstance(data, cls):
-            raise ValidationError.from_exception_data(
-                cls.__name__,
-                [InitErrorDetails(type="extra_forbidden", loc=(name,), input=unknown[name]) for name in unknown],
-                hide_input=bool(cls.model_config.get("hide_input_in_errors")),
-            )
+        if info.mode != "python" or isinstance(data, cls):
+            return handler(data)
+        try:
+            value = handler(data)
+        except ValidationError as error:
+            known = cls.model_fields
+            unknown = {key: data[key] for key in data if key not in known} if isinstance(data, Mapping) else {}
+            if unknown:  # a typo is often why another field is missing, so both are told
+                raise _refused(cls, [*map(_again, error.errors(include_url=False)), *_typos(unknown)]) from None
+            raise
+        if value.model_extra:
+            raise _refused(cls, list(_typos(value.model_extra)))
         return value
+
+
+def _refused(kind: type[BaseModel], found: list[InitErrorDetails]) -> ValidationError:
+    hidden = bool(kind.model_config.get("hide_input_in_errors"))
+    return ValidationError.from_exception_data(kind.__name__, found, hide_input=hidden)
+
+
+def _typos(unknown: Mapping[Any, Any]) -> Iterator[InitErrorDetails]:
+    return (InitErrorDetails(type="extra_forbidden", loc=(str(name),), input=unknown[name]) for name in unknown)
+
+
+def _again(found: ErrorDetails) -> InitErrorDetails:
+    return InitErrorDetails(
+        type=PydanticCustomError(found["type"], found["msg"]), loc=found["loc"], input=found["input"]
+    )

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checkmaite_core.code.data import data_digest
-from checkmaite_core.code.graph import FRAMEWORK, Look, is_first_party
+from checkmaite_core.code.graph import Look, is_first_party
 from checkmaite_core.code.loaded import remember_loaded
+from checkmaite_core.code.walk import FRAMEWORK
 
 __all__ = ["UseRecorder", "Used"]
 

@@ -12,7 +12,8 @@ from types import CodeType, FunctionType, ModuleType
 from checkmaite_core.code.data import Names, data_digest, data_files
 from checkmaite_core.code.digest import names_and_texts
 from checkmaite_core.code.facts import IMPORTERS, imports_of_code
-from checkmaite_core.code.graph import Look, absolute
+from checkmaite_core.code.graph import Look
+from checkmaite_core.code.walk import absolute
 
 __all__ = ["Surroundings", "surroundings_of", "travels_by_value"]
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from checkmaite_core.code.digest import Strictness
-from checkmaite_core.code.graph import Look, Reach
+from checkmaite_core.code.graph import Look
 from checkmaite_core.code.loaded import facts_here
+from checkmaite_core.code.walk import Reach
 
 __all__ = ["Reached", "pack", "reached_here", "unpack"]
 
