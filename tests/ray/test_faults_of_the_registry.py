@@ -201,6 +201,23 @@ def test_clients_that_spell_the_place_of_the_results_otherwise_share_a_scope_and
             end_scope(scope)
 
 
+def test_storage_options_and_variables_are_seen_in_what_workers_send(backend, cluster, connect, tmp_path):
+    off = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
+    with s3_with_passwords() as s3:
+        options = {"key": s3.key, "secret": s3.secret, "endpoint_url": s3.proxy.url, "requester_pays": True}
+        other = connect(
+            cluster.address,
+            analytics_store={"uri": f"s3://{s3.bucket}/store", "storage_options": options},
+            ledger={"uri": backend.store_config.uri},
+            runtime_env={"env_vars": dict.fromkeys(off, "when_required")},
+        )
+        assert other.submit(Traces(tmp_path / "job", "job", "").work).wait(60) is JobStatus.COMPLETED
+        sent = [request for request in s3.proxy.requests if "/inbox/" in request.path]
+        assert "PUT" in {request.method for request in sent}
+        assert {request.headers.get("x-amz-request-payer") for request in sent} == {"requester"}
+        assert not {name for request in sent for name in request.headers if "checksum" in name}
+
+
 def test_a_link_to_the_folder_of_the_results_leads_into_the_same_scope(backend, cluster, connect, tmp_path):
     folder = Path(backend.store_config.uri)
     (tmp_path / "link").symlink_to(folder.parent)
