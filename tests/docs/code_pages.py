@@ -21,6 +21,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,3 +183,13 @@ def check_distributions(source: str, where: str) -> None:
         requirement = Requirement(match.group())
         assert requirement.name in extras, f"{where}: there is no distribution {requirement.name}"
         assert requirement.extras <= extras[requirement.name], f"{where}: {requirement} has an extra that is not there"
+
+
+def names_in(path: Path) -> Iterator[str]:
+    """Functions of a test module, and methods as ``Class::method``."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.ClassDef):
+            yield node.name
+            yield from (f"{node.name}::{item.name}" for item in node.body if isinstance(item, ast.FunctionDef))

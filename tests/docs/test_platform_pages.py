@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from code_pages import ROOT, names_in
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "platform").glob("*.md"))
 TEST = re.compile(r"`((?:tests|\.ci)/[\w/]+\.py)(?:::([\w:]+))?`")
-
-
-def names_in(path: Path) -> Iterator[str]:
-    """Functions of a test module, and methods as ``Class::method``."""
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node.name
-        elif isinstance(node, ast.ClassDef):
-            yield node.name
-            yield from (f"{node.name}::{item.name}" for item in node.body if isinstance(item, ast.FunctionDef))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=[page.name for page in PAGES])
