@@ -39,7 +39,7 @@ class ThreadOptions(CommitPolicy):
         max_unfinished: How many jobs may wait and run; further ones are refused with ``BackpressureError``.
         retry_exceptions: Names of exceptions after which a job's code is run again.
         exception_retries: How many times that is done.
-        commit_timeout_s: See :class:`checkmaite_core.CommitPolicy`, as for the next two.
+        commit_timeout_s: See :class:`checkmaite_core.committing.CommitPolicy`, as for the next two.
         stage_after_s: As said.
         stage_max_bytes: As said.
     """
