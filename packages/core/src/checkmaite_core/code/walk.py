@@ -127,6 +127,7 @@ class Walk:
         self.began_at_ns = time.time_ns()
 
     def reach(self, roots: Collection[str]) -> Reach:
+        """Follow the imports of the modules ``roots``, and describe all code and data that they reach."""
         for root in roots:
             self._visit(root)
         self._follow()
