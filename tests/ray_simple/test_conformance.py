@@ -22,6 +22,7 @@ class TestRaySimple(JobBackendSuite):
         slots=2,
         bounds_queue=True,
         retries_exceptions=True,
+        restores_processes=True,
     )
 
     @pytest.fixture(scope="class")

@@ -16,4 +16,5 @@ PROMISES = BackendPromises(
     slots=2,
     bounds_queue=True,
     retries_exceptions=True,
+    restores_processes=True,
 )

@@ -48,7 +48,7 @@ from checkmaite_ray_simple.settings import RaySimpleOptions
 from checkmaite_ray_simple.settling import LocalSettler, Settler
 from checkmaite_ray_simple.site import RaySite
 from checkmaite_ray_simple.survey import Survey
-from checkmaite_ray_simple.worker import run_job
+from checkmaite_ray_simple.worker import job_task
 
 __all__ = ["RaySimpleBackend"]
 
@@ -122,9 +122,10 @@ class RaySimpleBackend(JobBackend):
             undo.callback(connection.release, self._connection)
             undo.callback(self._own_overlay.close)
             self._overlay = self._own_overlay.open()
+            self._jobs_overlay = in_fresh_process(self._overlay) if options.fresh_process else self._overlay
             # Ray reads the overlay for each function anew, half a millisecond: jobs that ask for the same share one.
             self._function = functools.lru_cache(maxsize=_SHAPES)(
-                lambda options: in_overlay(run_job, self._overlay, **json.loads(options))
+                lambda options: in_overlay(job_task(self._jobs_overlay), self._jobs_overlay, **json.loads(options))
             )
             self._settler: Settler[_Task] = Settler(
                 self._then, self._later, self._overlay, self._on_settled, self._on_unsettled
@@ -224,7 +225,7 @@ class RaySimpleBackend(JobBackend):
                 function = self._function(json.dumps(task_options(submission.resources), sort_keys=True))
             else:  # with the code as it has been mended, which a process that has loaded it before does not see
                 overlay = in_fresh_process(self._overlay, submission.order.job_id)
-                function = in_overlay(run_job, overlay, **task_options(submission.resources))
+                function = in_overlay(job_task(overlay), overlay, **task_options(submission.resources))
         except ValueError as error:
             raise ResourceDemandError(
                 f"{submission.of_which}Ray does not take what job {submission.name!r} asks for: {error}.",

@@ -35,6 +35,8 @@ class RaySimpleOptions(CommitPolicy):
         max_unfinished: How many jobs may wait and run; further ones are refused with ``BackpressureError``.
         cancel_grace_seconds: How long a cancelled job that is running may take to see
             :func:`checkmaite_core.cancelled` and stop, before it is stopped by force.
+        fresh_process: Run each job in a process of its own, which ends with it. Otherwise a process runs one job after
+            another, and of what a job leaves there, threads and the state of libraries reach the next one.
         commit_timeout_s: Seconds that a commit waits for a store that does not answer, has no room, or does not
             know the worker's credentials; ``job.waiting_for`` says so meanwhile.
         stage_after_s: Seconds that loading the inputs and ``run()`` must have taken for their outputs to be staged, so
@@ -71,6 +73,7 @@ class RaySimpleOptions(CommitPolicy):
     maintain_timeout_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
     version_skew: SkewPolicy = "error"
     node_maxima: NodeMaxima = ()
+    fresh_process: bool = False
     reinit: bool = False
     num_cpus: Annotated[int, Field(ge=1)] | None = None
     dashboard: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -16,13 +17,15 @@ from ray import cloudpickle
 
 from checkmaite_core.execution import execute, maintain
 from checkmaite_core.outcome import Unsettled
+from checkmaite_core.process_state import process_kept
 from checkmaite_core.provenance import utc_now
 from checkmaite_core.settling import settle_all, waits_for
 from checkmaite_core.submission import WorkOrder
 from checkmaite_ray_simple.alarm import Alarm
 from checkmaite_ray_simple.channel import Event
+from checkmaite_ray_simple.overlay.uploading import is_fresh
 
-__all__ = ["maintain_store", "run_job", "settle_jobs"]
+__all__ = ["job_task", "maintain_store", "run_job", "settle_jobs"]
 
 _BEGAN_AFTER = 0.05
 _PROGRESS_INTERVAL = 0.2
@@ -135,14 +138,40 @@ def run_job(order: str, payload: bytes, attempt: int, board: Any, retry_exceptio
 
     The payload is bytes to Ray: whatever is wrong with unpickling it is found, and explained, by ``execute``.
     """
+    return _run(order, payload, attempt, board, retry_exceptions)
+
+
+# Its process takes no other job: Ray ends it after one call.
+@ray.remote(max_retries=0, max_calls=1)
+def run_job_alone(order: str, payload: bytes, attempt: int, board: Any, retry_exceptions: Collection[str] = ()) -> str:
+    """The same in a process of its own."""
+    try:
+        return _run(order, payload, attempt, board, retry_exceptions)
+    finally:
+        if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+            threading.Thread(target=_end_in_spite_of_threads, name="checkmaite-end", daemon=True).start()
+
+
+def job_task(overlay: str) -> Any:
+    """The task that runs a job in an overlay (JSON): one that ends its process with the job, if that is fresh."""
+    return run_job_alone if is_fresh(overlay) else run_job
+
+
+def _end_in_spite_of_threads() -> None:
+    """Python would wait for them once Ray has done with the process, for ever if need be."""
+    threading.main_thread().join()
+    os._exit(0)
+
+
+def _run(order: str, payload: bytes, attempt: int, board: Any, retry_exceptions: Collection[str]) -> str:
     work = WorkOrder.model_validate_json(order)
     monitor = _Monitor(board, work.job_id, attempt)
     try:
-        with _ending_at_once():
+        with _ending_at_once(), process_kept() as state:
             answer = execute(
                 work,
                 payload,
-                loads=cloudpickle.loads,
+                loads=state.saved_after(cloudpickle.loads),
                 monitor=monitor,
                 pickler=cloudpickle.Pickler,
                 attempt=attempt,

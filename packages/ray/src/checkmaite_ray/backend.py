@@ -199,6 +199,8 @@ class RayBackend(JobBackend):
         if submission.recovery is not None:
             # With the code as it has been mended, which a process that has loaded it before does not see.
             overlay = in_fresh_process(overlay, order.job_id)
+        elif self._options.fresh_process:
+            overlay = in_fresh_process(overlay)
         fields = {
             "job_id": order.job_id,
             "name": submission.name,

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from checkmaite_ray_simple.resources import options_of
-from checkmaite_ray_simple.worker import run_job
+from checkmaite_ray_simple.worker import job_task
 
 __all__ = ["Item", "task_of"]
 
@@ -59,7 +59,7 @@ class Item:
 @functools.lru_cache(maxsize=256)
 def _prepared(demand: tuple[tuple[str, float], ...], overlay: str) -> Any:
     """The task's function with its options, which Ray takes a while to check; most jobs have those of the last."""
-    return run_job.options(**task_of(dict(demand), overlay))
+    return job_task(overlay).options(**task_of(dict(demand), overlay))
 
 
 def task_of(demand: dict[str, float], overlay: str) -> dict[str, Any]:

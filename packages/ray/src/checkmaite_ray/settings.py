@@ -87,6 +87,8 @@ class RayOptions(CommitPolicy):
         cancel_grace_seconds: How long a cancelled job that is running may take to stop by itself.
         on_cluster_loss: What becomes of unfinished jobs whose cluster has gone, when another one takes over the
             scope: ``fail`` ends them with ``JobLostError``, ``resubmit`` starts them there.
+        fresh_process: Run each job in a process of its own, which ends with it. Otherwise a process runs one job after
+            another, and of what a job leaves there, threads and the state of libraries reach the next one.
         commit_timeout_s: Seconds that a commit waits for a store that does not answer, has no room, or does not
             know the worker's credentials; ``job.waiting_for`` says so meanwhile.
         stage_after_s: Seconds that loading the inputs and ``run()`` must have taken for their outputs to be staged, so
@@ -125,6 +127,7 @@ class RayOptions(CommitPolicy):
     registry: RegistrySettings = RegistrySettings()
     version_skew: SkewPolicy = "error"
     node_maxima: NodeMaxima = ()
+    fresh_process: bool = False
     reinit: bool = False
     num_cpus: Annotated[int, Field(ge=1)] | None = None
     dashboard: bool = False

@@ -41,6 +41,8 @@ class BackendPromises:
         slots: How many jobs that ask for one CPU run at the same time.
         bounds_queue: Work that finds the queue full is refused, or waits for room; override ``small_queue`` for it.
         retries_exceptions: Code that raises what was named in the backend's options is run again (see ``retrying``).
+        restores_processes: Jobs run in processes of their workers, one after another, and what one leaves behind in
+            its process does not reach the next; with the option ``fresh_process`` each has a process of its own.
         has_preflight: The cluster can be looked at before anything is started.
     """
 
@@ -56,6 +58,7 @@ class BackendPromises:
     bounds_queue: bool = False
     retries_exceptions: bool = False
     has_preflight: bool = True
+    restores_processes: bool = False
 
 
 @dataclass(frozen=True)

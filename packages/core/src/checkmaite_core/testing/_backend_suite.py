@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from checkmaite_core.testing._backend_cancel import CancelTests
 from checkmaite_core.testing._backend_groups import GroupTests
+from checkmaite_core.testing._backend_leavings import LeavingsTests
 from checkmaite_core.testing._backend_lifecycle import LifecycleTests
 from checkmaite_core.testing._backend_outcomes import OutcomeTests
 from checkmaite_core.testing._backend_preflight import PreflightTests
@@ -20,6 +21,7 @@ class JobBackendSuite(
     LifecycleTests,
     OutcomeTests,
     CancelTests,
+    LeavingsTests,
     RecordTests,
     GroupTests,
     SharingTests,

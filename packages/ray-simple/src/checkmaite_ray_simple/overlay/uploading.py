@@ -15,7 +15,7 @@ from checkmaite_core.errors import ConfigurationError
 from checkmaite_ray_simple.overlay import folders, packages
 from checkmaite_ray_simple.overlay.masking import masked_text, secrets_of
 
-__all__ = ["HOLD", "in_fresh_process", "in_overlay", "packages_of", "upload_overlay"]
+__all__ = ["HOLD", "in_fresh_process", "in_overlay", "is_fresh", "packages_of", "upload_overlay"]
 
 HOLD = 3600
 """Seconds for which the cluster is told to keep packages, again and again."""
@@ -62,16 +62,23 @@ def packages_of(overlay: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(uri for uri in uris if uri is not None and uri.startswith("gcs://")))
 
 
-def in_fresh_process(overlay: str, token: str) -> str:
-    """An overlay (JSON) that no worker process has yet: a task with it finds the code as it lies on the disk now.
+def in_fresh_process(overlay: str, name: str = "always") -> str:
+    """An overlay (JSON) whose jobs have a process each: what others left in theirs does not reach them.
+
+    With a name of its own no worker process has it yet: a task then finds the code as it lies on the disk now.
 
     Args:
         overlay: The one that it is otherwise equal to.
-        token: What tells it from all others.
+        name: What tells it from others.
     """
     found = json.loads(overlay)
-    found["env_vars"] = {**found.get("env_vars", {}), _FRESH: token}
+    found["env_vars"] = {**found.get("env_vars", {}), _FRESH: name}
     return json.dumps(found, sort_keys=True, separators=(",", ":"))
+
+
+def is_fresh(overlay: str) -> bool:
+    """Whether :func:`in_fresh_process` has made an overlay (JSON)."""
+    return _FRESH in json.loads(overlay).get("env_vars", {})
 
 
 def in_overlay(function: Any, overlay: str, **options: Any) -> Any:
