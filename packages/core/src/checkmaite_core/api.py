@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from checkmaite_core.backend import JobBackend, JobBackendPlugin, explain, load_backend_plugin, parse_options
 from checkmaite_core.errors import ConfigurationError, NotConfiguredError
+from checkmaite_core.forks import HomeProcess
 from checkmaite_core.group import JobGroup
 from checkmaite_core.job import Job, JobPage, JobStatus
 from checkmaite_core.location import canonical_uri
@@ -35,9 +36,17 @@ class _Configured:
     """The backends opened in this process, and which of them the functions use."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
+        self._home = HomeProcess()
         self.opened: list[tuple[tuple[Any, ...], JobBackend]] = []
         self.current: JobBackend | None = None
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What guards the others. In a fork a new one: the other process's may have been held by a thread of it."""
+        if self._home.is_elsewhere:
+            self._lock, self._home = threading.RLock(), HomeProcess()
+        return self._lock
 
 
 _state = _Configured()
@@ -64,8 +73,8 @@ def configure_job_backend(
     Returns:
         The backend. It is a context manager with ``submit``, ``job``, ``jobs`` and ``store``; the module's
         functions use the one configured last. Equal arguments give the same backend again, or a new one if that
-        was shut down or has lost its connection, as after ``ray.shutdown()``. Different ones leave the earlier backend
-        and its jobs as they are.
+        was shut down or has lost its connection, as after ``ray.shutdown()`` or where its local Ray has died. Different
+        ones leave the earlier backend and its jobs as they are.
 
     Raises:
         PluginNotFoundError: The backend is not installed; the hint says what to install.

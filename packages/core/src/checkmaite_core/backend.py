@@ -112,8 +112,14 @@ class JobBackend(ABC):
     def lost(self) -> bool:
         """Whether it can do nothing any more although nobody has shut it down: its connection is gone, say.
 
-        Configuring it again with equal arguments then opens a new one in its place.
+        That is asked now, and takes two seconds at most. Configuring it again with equal arguments then shuts it down,
+        and opens a new one in its place.
+
+        Raises:
+            ClusterError: Its cluster cannot be used for now, and may come back.
+            ConfigurationError: This is a fork of its process.
         """
+        self._home.require(f"this {self.kind} backend cannot be configured again")
         return False
 
     def submit(

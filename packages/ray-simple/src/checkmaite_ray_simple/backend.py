@@ -107,6 +107,7 @@ class RaySimpleBackend(JobBackend):
     """
 
     def __init__(self, options: RaySimpleOptions, store: AnalyticsStoreConfig) -> None:
+        connection.refuse_in_fork()
         super().__init__("ray-simple", store)
         self.version_skew = options.version_skew
         self.commit_policy = options.commit_policy
@@ -148,7 +149,7 @@ class RaySimpleBackend(JobBackend):
 
     @property
     def lost(self) -> bool:
-        return not self._home.is_elsewhere and not self._connection.alive
+        return super().lost or self._connection.lost
 
     def job(self, job_id: str) -> Job:
         check_job_id(job_id)
@@ -211,10 +212,10 @@ class RaySimpleBackend(JobBackend):
         return [task.job for task in tasks]
 
     def _refuse_without_ray(self, what: str) -> None:
-        if not self._connection.alive:
+        happened = self._connection.ended
+        if happened is not None:
             raise ClusterUnreachableError(
-                f"the Ray of this backend has been shut down in this process, so {what}.",
-                hint="Shut the backend down too, and call configure_job_backend(...) again.",
+                f"{happened}, so {what}.", hint="Call configure_job_backend(...) again, as before."
             )
 
     def _task(self, submission: Submission) -> _Task:
@@ -375,7 +376,7 @@ class RaySimpleBackend(JobBackend):
 
         Asked before every call, because Ray would start a new local cluster for a call that finds none.
         """
-        if self._connection.alive:
+        if self._connection.has_workers:
             return True
         self._settle_here(self._unfinished(), self._without_ray)
         return False
@@ -384,7 +385,7 @@ class RaySimpleBackend(JobBackend):
         if task.job.cancel_requested:
             return self._cancelled(task)
         error = failures.TaskLostError(
-            "Ray was shut down in this process, or its connection lost, before it had ended.",
+            f"{self._connection.ended}, before it had ended.",
             hint="Call configure_job_backend(...) again.",
         )
         return FailureRecord.from_exception(error, FailureKind.LOST, retryable=True, attempts=task.attempt)
@@ -433,7 +434,7 @@ class RaySimpleBackend(JobBackend):
 
     def _maintain(self) -> None:
         """Have the store put in order for the last time, unless the cluster has gone."""
-        if not (self._maintenance.wanted and self._options.maintain_timeout_seconds and self._connection.alive):
+        if not (self._maintenance.wanted and self._options.maintain_timeout_seconds and not self._connection.ended):
             return
         try:
             probe(self._connection.target)  # a call to a cluster that has gone may never return
@@ -449,7 +450,7 @@ class RaySimpleBackend(JobBackend):
             f"checkmaite: {len(tasks)} unfinished job(s) end with this ray-simple backend: {shown}{more}.\n"
             "  -> Use shutdown_job_backend(wait=True), or the backend as a context manager, to wait for them.\n"
         )
-        if self._connection.alive:
+        if self._connection.ended is None:
             self._dispatcher.call(self._give_up, tasks)
         else:
             self._settle_here(tasks, self._without_ray)

@@ -21,11 +21,12 @@ from checkmaite_core.errors import ClusterError, ClusterMismatchError
 from checkmaite_core.forks import HomeProcess
 from checkmaite_ray_simple.address import Kind, Target, resolve
 from checkmaite_ray_simple.environment import mark_local, use_patience, use_token
+from checkmaite_ray_simple.losing import RAYLET, cluster_of_this_process, dead_process, why_lost
 from checkmaite_ray_simple.preconditions import check_local_start, check_process, disarm_forks, many_files
 from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.settings import RaySimpleOptions
 
-__all__ = ["Connection", "acquire", "release"]
+__all__ = ["Connection", "acquire", "refuse_in_fork", "release"]
 
 _CLIENT_SERVER_CRASHED = (
     "Starting Ray client server failed",
@@ -40,6 +41,8 @@ _SLOW_START = 2.0
 """Seconds after which a start is announced to a person who looks on."""
 _VERY_SLOW_START = 10.0
 """The same where nobody may look on, such as in a container's log."""
+_LEAVING_S = 30.0
+"""How long leaving a Ray that has died may take; Ray itself takes some seven seconds."""
 
 
 @dataclass(eq=False)
@@ -53,6 +56,10 @@ class Connection:
         users: How many backends use it.
         undo: What is to be put back once it is closed.
         session: What Ray made for it, to know it by.
+        home: The process that it belongs to.
+        cluster: The id of the cluster, where it was joined directly.
+        shared: Whether it is a local Ray that another process has started, and ends with that.
+        why_lost: What has happened to it, once :attr:`lost` has found out.
     """
 
     target: Target
@@ -62,11 +69,42 @@ class Connection:
     undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     session: object = field(default_factory=lambda: _session())
     home: HomeProcess = field(default_factory=HomeProcess)
+    cluster: str = field(default_factory=cluster_of_this_process)
+    shared: bool = False
+    why_lost: str = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether this process still has it; other code may have shut Ray down, and even connected anew."""
+        return self.session is not None and _session() is self.session
 
     @property
     def alive(self) -> bool:
-        """Whether this process still has it; other code may have shut Ray down, and even connected anew."""
-        return self.session is not None and _session() is self.session
+        """Whether it can be used, as far as is known without asking."""
+        return not self.why_lost and self.held
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether workers can live there, as far as is known without asking."""
+        return self.alive and dead_process(RAYLET) is None
+
+    @property
+    def ended(self) -> str | None:
+        """Why it can never be used again, as far as is known without asking; None if it may be."""
+        if self.alive:
+            return dead_process()
+        return self.why_lost or "Ray was shut down in this process, or its connection lost"
+
+    @property
+    def lost(self) -> bool:
+        """Whether it can never be used again, which is asked now: 20 ms, two seconds at most.
+
+        Raises:
+            ClusterError: The cluster cannot be used for now, and may come back.
+        """
+        if self.alive:
+            self.why_lost = why_lost(self.target, self.cluster, shared=self.shared) or ""
+        return not self.alive
 
 
 class _Shared:
@@ -74,21 +112,31 @@ class _Shared:
     connection: Connection | None = None
 
 
-def acquire(options: RaySimpleOptions, *, token_file: str = "") -> Connection:
+def refuse_in_fork() -> None:
+    """Refuse to go on in a fork of a process that is connected: Ray's threads are not there, and nothing answers.
+
+    Raises:
+        ConfigurationError: This is one.
+    """
+    if _Shared.connection is not None:  # without the lock, which a fork may have taken with it
+        _Shared.connection.home.require("no Ray can be reached")
+
+
+def acquire(options: RaySimpleOptions, *, token_file: str = "", shared: bool = False) -> Connection:
     """Connect as ``options`` say, or share the connection that there is.
 
     Args:
         options: Where to connect, and how.
         token_file: Where the token of a local Ray lies that another process has started.
+        shared: Whether it is such a Ray, and ends with that process.
 
     Raises:
         ClusterError: The cluster cannot be used, or this process is connected otherwise.
         ConfigurationError: The address cannot be understood.
     """
-    if _Shared.connection is not None:  # before the lock, which a fork may have taken with it
-        _Shared.connection.home.require("no Ray can be reached")
+    refuse_in_fork()
     with _Shared.lock:
-        connection = _current()
+        connection = _usable()
         if connection is not None:
             differences = _differences(connection, options)
             if differences and not options.reinit:
@@ -110,6 +158,7 @@ def acquire(options: RaySimpleOptions, *, token_file: str = "") -> Connection:
                 connection = None
         if connection is None:
             connection = _open(options, token_file)
+            connection.shared = shared
         _Shared.connection = connection
         connection.users += 1
         return connection
@@ -121,6 +170,21 @@ def release(connection: Connection) -> None:
         connection.users -= 1
         if connection.users == 0 and _Shared.connection is connection:
             _close(connection)
+
+
+def _usable() -> Connection | None:
+    """The connection that this process has, unless it is lost, which is left then."""
+    known = _Shared.connection
+    if known is not None:
+        if not known.lost:
+            return known
+        if known.held or not ray.is_initialized():  # else another Ray may use what it had set up
+            _close(known)
+    connection = _current()
+    if connection is not None and connection.lost:
+        _close(connection)
+        return None
+    return connection
 
 
 def _current() -> Connection | None:
@@ -210,10 +274,25 @@ def _init(target: Target, arguments: dict[str, Any], tries: int = _TRIES) -> Non
 
 
 def _close(connection: Connection, *, by_force: bool = False) -> None:
+    if connection.held and connection.why_lost:
+        _leave_dead(connection)
     _Shared.connection = None
-    if connection.alive and (connection.owned or by_force):
+    if connection.held and (connection.owned or by_force):
         ray.shutdown()
     connection.undo.close()
+
+
+def _leave_dead(connection: Connection) -> None:
+    """Leave a Ray that has died, whoever had opened it: within a minute Ray would end this process for it."""
+    # Ray says nothing of how long it takes where nobody answers.
+    leaving = threading.Thread(target=ray.shutdown, name="checkmaite-leaving", daemon=True)
+    leaving.start()
+    leaving.join(_LEAVING_S)
+    if leaving.is_alive() or connection.held:
+        raise ClusterError(
+            f"{connection.why_lost}, and Ray did not let go of it within {_LEAVING_S:g} s.",
+            hint="Start this process anew (in a notebook: restart the kernel), and call configure_job_backend(...).",
+        )
 
 
 def _start_error(target: Target, error: Exception) -> ClusterError:

@@ -68,6 +68,7 @@ class RayBackend(JobBackend):
     """
 
     def __init__(self, options: RayOptions, store: AnalyticsStoreConfig) -> None:
+        connection.refuse_in_fork()
         super().__init__("ray", store)
         self.version_skew = options.version_skew
         self.commit_policy = options.commit_policy
@@ -113,7 +114,7 @@ class RayBackend(JobBackend):
 
     @property
     def lost(self) -> bool:
-        return not self._home.is_elsewhere and not self._connection.alive
+        return super().lost or self._connection.lost
 
     def job(self, job_id: str) -> Job:
         check_job_id(job_id)
@@ -233,7 +234,7 @@ class RayBackend(JobBackend):
             ClusterUnreachableError: The cluster has gone.
         """
         self._refuse_if_closed()
-        if not self._connection.alive:
+        if self._connection.ended is not None:
             raise self._gone()
         try:
             answer: dict[str, Any] = joining.answer(
@@ -254,6 +255,8 @@ class RayBackend(JobBackend):
     # What is wrong.
 
     def _why_broken(self) -> CheckmaiteError | None:
+        if self._closed and self._connection.why_lost:
+            return self._gone()
         if self._closed:
             return ConfigurationError(
                 "the ray backend that this handle belongs to has been shut down here; its job may go on.",
@@ -263,13 +266,13 @@ class RayBackend(JobBackend):
 
     def _gone(self) -> ClusterUnreachableError:
         return ClusterUnreachableError(
-            f"this process has lost its connection to the Ray at {self._connection.target}.",
-            hint="Shut the backend down and call configure_job_backend(...) again. The history of its jobs is in the "
+            f"this process has lost its connection to the Ray at {self._connection.target}: {self._connection.ended}.",
+            hint="Call configure_job_backend(...) again, as before, and get_job(job_id). The history of jobs is in the "
             f"ledger: checkmaite jobs list --store {self.store_config.uri} --scope {self._options.idempotency_scope}",
         )
 
     def _why_lost(self) -> CheckmaiteError | None:
-        return None if self._connection.alive else self._gone()
+        return None if self._connection.ended is None else self._gone()
 
     def _sealed(self) -> ScopeSealedError:
         return ScopeSealedError(
@@ -323,7 +326,7 @@ class RayBackend(JobBackend):
             self._listener.stop()
             self._survey.stop()
             self._own_overlay.close()
-            if self._connection.alive:
+            if self._connection.ended is None:
                 joining.leave(self._registry, self._session, self._connection, maintain=ends)
         finally:
             connection.release(self._connection)

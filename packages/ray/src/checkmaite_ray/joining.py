@@ -57,16 +57,16 @@ def connect(options: RayOptions, ledger: LedgerConfig) -> Connection:
     chosen = RaySimpleOptions(
         address=options.address, reinit=options.reinit, num_cpus=options.num_cpus, dashboard=options.dashboard
     )
-    token_file = ""
+    token_file, shared = "", False
     if options.address == "local":
         latest = latest_epoch(open_ledger(ledger.uri, ledger.storage_options), options.idempotency_scope)
         if latest is not None and latest.who.get("creator") != process_stamp(os.getpid()):
             address = local_cluster_of(latest.who)
             if address is not None:
                 chosen = RaySimpleOptions(address=address, reinit=options.reinit)
-                token_file = token_file_of(latest.who)
+                token_file, shared = token_file_of(latest.who), True
     # Without a runtime_env: the registry and its controllers would inherit it, and with it one client's code.
-    return connection.acquire(chosen, token_file=token_file)
+    return connection.acquire(chosen, token_file=token_file, shared=shared)
 
 
 def join(options: RayOptions, ledger: LedgerConfig, store: AnalyticsStoreConfig, session: str) -> Any:
@@ -141,6 +141,11 @@ def answer(reference: Any, connected: Connection) -> Any:
         try:
             return ray.get(reference, timeout=_LOOK)
         except ray.exceptions.GetTimeoutError:
+            if connected.ended is not None:
+                raise ClusterUnreachableError(
+                    f"{connected.ended}, so the registry does not answer.",
+                    hint="Call configure_job_backend(...) again, as before.",
+                ) from None
             probe(connected.target)
         except ray.exceptions.RayTaskError as error:
             raise why_raised(error, "asking the registry") from error
