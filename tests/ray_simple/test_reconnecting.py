@@ -44,7 +44,7 @@ def test_after_ray_was_shut_down_it_connects_anew(cell, work):
         first.submit(work(lambda: "never"))
 
 
-@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+@pytest.mark.parametrize("name", ["gcs_server", pytest.param("raylet", marks=pytest.mark.soak)])
 def test_after_the_local_ray_has_died_it_connects_anew_and_the_old_handles_say_what_happened(cell, work, until, name):
     first = cell()
     done = first.submit(work(lambda: "before"))
@@ -71,6 +71,7 @@ def test_after_the_local_ray_has_died_it_connects_anew_and_the_old_handles_say_w
     assert done.status is JobStatus.COMPLETED
 
 
+@pytest.mark.soak
 def test_a_backend_with_other_arguments_does_not_share_a_local_ray_that_has_died(cell, work, until):
     first = cell()
     die(until, "gcs_server")
@@ -83,6 +84,7 @@ def test_a_backend_with_other_arguments_does_not_share_a_local_ray_that_has_died
     other.shutdown()
 
 
+@pytest.mark.soak
 def test_a_job_whose_raylet_has_died_ends_without_anybody_asking(cell, work, until):
     running = cell().submit(work(lambda: time.sleep(1000)))
     until(lambda: running.status is JobStatus.RUNNING, "it runs")
