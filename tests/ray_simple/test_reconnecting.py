@@ -114,3 +114,24 @@ def test_in_a_fork_the_cell_says_what_to_do(cell, work):
     assert said.count('get_context("spawn")') == 2
     assert cell() is backend
     assert backend.submit(work(lambda: "here")).wait(60) is JobStatus.COMPLETED
+
+
+@pytest.mark.soak
+def test_a_cluster_that_has_gone_is_left_and_its_successor_is_connected_to(store, work, cluster, until):
+    def cell(at):
+        return configure_job_backend("ray-simple", analytics_store=store, address=at.address)
+
+    first = cell(cluster)
+    assert cell(cluster) is first
+    running = first.submit(work(lambda: time.sleep(1000)))
+    until(lambda: running.status is JobStatus.RUNNING, "it runs")
+    cluster.stop()
+    begun = time.monotonic()
+    with pytest.raises(ClusterUnreachableError, match="nothing answers at"):
+        cell(cluster)
+    assert time.monotonic() - begun < 40
+    assert running.wait(30) is JobStatus.FAILED
+    assert "raylet of this machine" in running.failure.message
+    cluster.start_head()
+    with cell(cluster) as second:
+        assert second.submit(work(lambda: "anew")).wait(60) is JobStatus.COMPLETED
