@@ -9,13 +9,14 @@ from planted_defects import Defects
 
 from checkmaite_core import FailureKind, JobFailedError, JobStatus, configure_job_backend
 from checkmaite_core.store import StoreMaintenanceWarning
+from checkmaite_core.testing import eventually
 from checkmaite_ray_simple import failures, survey_nodes
 from checkmaite_ray_simple.survey_nodes import Node, read_answer
 
 TARGETS = [
     "checkmaite_core.execution:describe_alike",
     "checkmaite_core.execution:execute",
-    "checkmaite_core.execution:settle",
+    "checkmaite_core.settling:settle_all",
     "checkmaite_core.execution:maintain",
     "checkmaite_core.preflight:answer",
 ]
@@ -54,17 +55,18 @@ def test_in_a_jobs_task(local, work, defects, step):
     assert local.submit(work(lambda: "after it")).wait(60) is JobStatus.COMPLETED
 
 
-def test_in_settling_the_jobs_failure_stays_its_own(local, work, defects):
+def test_in_settling_the_job_waits_and_says_why_and_its_failure_stays_its_own(local, work, defects):
     def fail():
         import os
 
         os._exit(1)
 
-    with defects.planted("settle"):
+    with defects.planted("settle_all"):
         job = local.submit(work(fail))
-        assert job.wait(60) is JobStatus.FAILED
+        eventually(lambda: "KeyError: 'planted'" in (job.waiting_for or ""), "it says why it cannot be settled")
+        assert not job.status.is_terminal
+    assert job.wait(60) is JobStatus.FAILED
     assert job.failure.kind is FailureKind.LOST
-    assert "KeyError: 'planted'" in job.failure.message, "why nobody could be asked is said"
 
 
 def test_in_preflight(local, defects):
@@ -75,16 +77,18 @@ def test_in_preflight(local, defects):
     assert "KeyError: 'planted'" in found
 
 
-def test_in_the_thread_of_the_backend(local, work, monkeypatch):
+def test_in_the_thread_of_the_backend_the_store_says_how_the_job_ended_and_the_defect_is_told(local, work, monkeypatch):
     def broken(answer):
         raise KeyError("planted")
 
+    told = []
     monkeypatch.setattr(failures, "read_answer", broken)
+    monkeypatch.setattr("sys.excepthook", lambda kind, error, trace: told.append(error))
     job = local.submit(work(lambda: "done"))
-    assert job.wait(60) is JobStatus.FAILED
-    assert job.failure.kind is FailureKind.DEFECT
-    assert_defect(job.failure.message)
-    assert "in broken" in job.failure.traceback
+    assert job.wait(60) is JobStatus.COMPLETED
+    eventually(lambda: bool(told), "the defect is told")
+    assert_defect(str(told[0]))
+    assert "in broken" in told[0].traceback
 
 
 def test_in_describing_a_node(monkeypatch):

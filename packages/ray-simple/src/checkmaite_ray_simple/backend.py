@@ -363,11 +363,11 @@ class RaySimpleBackend(JobBackend):
                 task.job.mark_waiting(event.waiting_for)
 
     def _on_error(self, error: Exception, arguments: tuple[Any, ...]) -> None:
-        """What the dispatcher called has failed: end the jobs it was about, or report it."""
+        """What the dispatcher called has failed: report it, and settle the jobs that it was about."""
         tasks = [value for value in arguments if isinstance(value, _Task) and not value.job.status.is_terminal]
         secrets = self._own_overlay.secrets
         self._settle_here(tasks, lambda task: failures.describe(error, task.attempt, task.place, secrets))
-        if not tasks and not self._closed:
+        if not self._closed:
             found = failures.as_defect(error, "looking after jobs")
             sys.excepthook(type(found), found, found.__traceback__)
 
