@@ -2,7 +2,7 @@
 
 What a module does when it is imported with the work stays, because the next job that uses the module does not import
 it again. So the state to go back to is that after unpickling, and everything later is undone: what the inputs' loaders,
-``run()``, ``extract()`` and the report have changed.
+``run()``, ``extract()`` and the report have changed. Processes that the job has started, and theirs, are ended.
 
 Not undone is what only its library knows, such as NumPy's error state or a default device, and threads: they cannot be
 ended from outside. A process of its own for each job is the answer to those.
@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from checkmaite_core.child_processes import adopt_orphans, children, end_descendants
+
 __all__ = ["KeptState", "process_kept"]
 
 T = TypeVar("T")
@@ -45,6 +47,8 @@ class KeptState:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
+        self._children = children()
+        adopt_orphans()
         self.save()
 
     def save(self) -> None:
@@ -81,6 +85,10 @@ class KeptState:
                 undo()
             except Exception as error:  # the job has ended, and the rest is to be put back all the same
                 failed.append(f"{type(error).__name__}: {error}")
+        # Last: whoever had asked to be told of their end by a signal is not told any more.
+        left = end_descendants(self._children)
+        if left:
+            failed.append(f"processes that cannot be ended: {left}")
         for said in failed:
             sys.stderr.write(f"checkmaite: a job left its process changed: {said}\n")
 

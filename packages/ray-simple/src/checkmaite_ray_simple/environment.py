@@ -13,6 +13,7 @@ __all__ = ["LOCAL_RAY", "mark_local", "prepare", "use_patience", "use_token"]
 
 LOCAL_RAY = "CHECKMAITE_LOCAL_RAY"
 """Holds, in all processes of a local Ray, the number of the process that started it."""
+_GROUPS = "RAY_process_group_cleanup_enabled"
 _START_WAIT = "RAY_raylet_start_wait_time_s"
 _START_WAIT_S = 120
 _UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
@@ -97,11 +98,13 @@ def use_patience() -> contextlib.ExitStack:
 def mark_local() -> contextlib.ExitStack:
     """Have the processes of a Ray that is started now know that it is this process's own, and ends with it.
 
+    And have its node end what workers have started, when they die: not every version of Ray does that unasked.
+
     Returns:
         What takes the mark back; to be closed once Ray has started, for other children of this process are not meant.
     """
     undo = contextlib.ExitStack()
-    _set(undo, **{LOCAL_RAY: str(os.getpid())})
+    _set(undo, **{LOCAL_RAY: str(os.getpid()), _GROUPS: os.environ.get(_GROUPS, "true")})
     return undo
 
 

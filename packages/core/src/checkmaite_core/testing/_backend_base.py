@@ -41,8 +41,9 @@ class BackendPromises:
         slots: How many jobs that ask for one CPU run at the same time.
         bounds_queue: Work that finds the queue full is refused, or waits for room; override ``small_queue`` for it.
         retries_exceptions: Code that raises what was named in the backend's options is run again (see ``retrying``).
-        restores_processes: Jobs run in processes of their workers, one after another, and what one leaves behind in
-            its process does not reach the next; with the option ``fresh_process`` each has a process of its own.
+        restores_processes: Jobs run in processes of their workers, one after another. What one leaves behind in its
+            process does not reach the next, and the processes that it has started end with it. With the option
+            ``fresh_process`` each has a process of its own.
         has_preflight: The cluster can be looked at before anything is started.
     """
 

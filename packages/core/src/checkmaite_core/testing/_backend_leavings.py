@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import pytest
 
 from checkmaite_core.backend import JobBackend
 from checkmaite_core.job import Job
 from checkmaite_core.store import AnalyticsStoreConfig
 from checkmaite_core.testing._backend_base import BackendTests
 from checkmaite_core.testing._leavings import Leave, LeaveConfig, Look, LookConfig, runs
-from checkmaite_core.testing._waiting import DEADLINE, eventually
+from checkmaite_core.testing._waiting import DEADLINE, eventually, wait_for_file
 from checkmaite_core.testing._workloads import Data
 
 __all__ = ["LeavingsTests"]
@@ -51,6 +55,31 @@ class LeavingsTests(BackendTests, standard=True):
             if pid == left:
                 return
         raise AssertionError(f"{_PAIRS} times, the second of two jobs had another process")
+
+    @pytest.mark.parametrize("end", ["completed", "cancelled", "killed"])
+    def test_what_a_job_has_started_ends_with_it_if_that_is_promised(
+        self, backend: JobBackend, tmp_path: Path, label: str, end: Literal["completed", "cancelled", "killed"]
+    ) -> None:
+        if not self.promises.restores_processes:
+            return
+        folder = tmp_path / "job"
+        config = LeaveConfig(folder=str(folder), children=True, parks=end != "completed")
+        job = self.leave(backend, config, label)
+        wait_for_file(folder / "left")
+        worker, *started = json.loads((folder / "left").read_text())
+        if end == "killed":
+            # Those in a session of their own are out of reach then: nobody who knows them is left.
+            os.kill(started.pop(), signal.SIGKILL)
+            os.kill(worker, signal.SIGKILL)
+        elif end == "cancelled":
+            assert job.cancel()
+        eventually(lambda: not any(runs(pid) for pid in started), f"the end of {started}, which the job has started")
+        if end == "killed":  # and is started again
+            eventually(lambda: json.loads((folder / "left").read_text())[0] != worker, "another start of the job")
+            job.cancel()
+        job.wait(DEADLINE)
+        *_, apart = json.loads((folder / "left").read_text())
+        eventually(lambda: not runs(apart), f"the end of {apart}, which the job has started")
 
     def test_each_job_has_a_process_of_its_own_if_that_is_asked_for(
         self, options: Mapping[str, Any], store_config: AnalyticsStoreConfig, tmp_path: Path, label: str
