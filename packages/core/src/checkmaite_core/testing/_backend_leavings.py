@@ -88,7 +88,7 @@ class LeavingsTests(BackendTests, standard=True):
             return
         pids = []
         with self.open({**options, "fresh_process": True}, store_config) as backend:
-            for number in range(3):
+            for number in range(2):
                 folder, name = tmp_path / f"{number}", f"{label}-{number}"
                 config = LeaveConfig(folder=str(folder), changes=True, threads=True)
                 self.leave(backend, config, name).result(DEADLINE)
