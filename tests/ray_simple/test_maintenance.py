@@ -16,6 +16,7 @@ import pytest
 import ray
 
 from checkmaite_analytics_store import AnalyticsStore
+from checkmaite_analytics_store._sealed import seal
 from checkmaite_core import (
     AccessDeniedError,
     JobStatus,
@@ -60,9 +61,9 @@ def folded(place):
 
 
 def damage(place):
-    """Leave something unreadable where the first fold would put its manifest."""
+    """A manifest of a format to come: maintenance repairs what is damaged, and leaves alone what it does not know."""
     (place / "manifests").mkdir()
-    (place / "manifests/v0000000001.json").write_text("no manifest")
+    (place / "manifests/v0000000001.json").write_bytes(seal("manifest", {"format": 99}))
 
 
 def stored(place):
