@@ -60,6 +60,18 @@ def test_work_that_used_what_its_key_does_not_cover_is_not_given_to_anyone(direc
     assert why.removeprefix("it ") in (directory.jobs["c"].reason or "")
 
 
+def test_what_was_accepted_before_an_uncertain_job_of_the_same_key_is_not_given_either(directory: Directory) -> None:
+    uncertain = Outcome.model_validate_json(COMPLETED).model_copy(update={"key_uncertain": "it read labels.json"})
+    run(directory, request("a", "k"))
+    end(directory, "a", COMPLETED)
+    run(directory, request("b", "k", force=True))
+    end(directory, "b", uncertain.model_dump_json())
+    assert submit(directory, request("c", "k"))[1] == [("c", STARTED)]
+    run(directory, request("d", "k", force=True))
+    end(directory, "d", COMPLETED)
+    assert submit(directory, request("e", "k"))[1] == [("d", REUSED)]
+
+
 def test_a_text_that_looks_like_an_uncertain_key_is_none(directory: Directory) -> None:
     outcome = Outcome.model_validate_json(COMPLETED).model_copy(update={"read": ('","key_uncertain":"x",',)})
     run(directory, request("a", "k"))

@@ -30,19 +30,24 @@ def is_uncertain(record: JobRecord) -> bool:
 class RunKeys:
     """The holder of each run key: of the jobs that may hold it, the one that was accepted last.
 
-    That is a function of the records alone, so it is the same after a replay as before.
+    A job that used what its key does not cover makes the key uncertain: what was accepted before it is not given either,
+    as that may have used the same as it was then. That is a function of the records alone, so it is the same after a replay as before.
     """
 
     def __init__(self, jobs: Mapping[str, JobRecord]) -> None:
         self._jobs = jobs
         self._holders: dict[str, str] = {}
         self._passed: dict[str, tuple[int, str]] = {}  # the latest that may not hold it, by position
+        self._uncertain: dict[str, int] = {}  # position of the latest that used what it does not cover
         self._older: dict[str, list[tuple[int, str]]] = {}  # by position; they may be given the key back
 
     def holder(self, run_key: str | None) -> JobRecord | None:
         """The job that equal work is given, if there is one."""
         job_id = self._holders.get(run_key) if run_key is not None else None
-        return None if job_id is None else self._jobs[job_id]
+        if run_key is None or job_id is None:
+            return None
+        record = self._jobs[job_id]
+        return None if record.position < self._uncertain.get(run_key, -1) else record
 
     def passed_over(self, run_key: str | None) -> JobRecord | None:
         """The job of a key that was accepted last of those that equal work is not given; None if there is none."""
@@ -57,6 +62,8 @@ class RunKeys:
         if not may_hold(record):
             entry = (record.position, record.job_id)
             self._passed[record.run_key] = max(self._passed.get(record.run_key, entry), entry)
+            if is_uncertain(record):
+                self._uncertain[record.run_key] = max(self._uncertain.get(record.run_key, -1), record.position)
             if holder == record.job_id:
                 self._pass_on(record.run_key)
         elif holder is None:
