@@ -205,7 +205,7 @@ def test_neither_text_nor_pickle_carries_storage_options(
 ) -> None:
     store = AnalyticsStore(root)
     store.commit(make.scores_of("job-1", "run-1", 1.0))
-    assert repr(store) == f"AnalyticsStore({root.as_uri()!r})"
+    assert repr(store) == f"AnalyticsStore({str(root)!r})"
     assert pickle.loads(pickle.dumps(store)).tables() == ["runs", "scores"]
 
     from checkmaite_storage import LocalObjectStore

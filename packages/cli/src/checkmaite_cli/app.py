@@ -57,7 +57,7 @@ app = typer.Typer(
 store_app = typer.Typer(help="Keep an analytics store in order.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(store_app, name="store")
 jobs_app = typer.Typer(
-    help='Show what became of jobs of the "ray" backend, and store what failed ones had computed.',
+    help='Show jobs of the "ray" backend, and recommit failed ones.',
     no_args_is_help=True,
     rich_markup_mode=None,
 )
