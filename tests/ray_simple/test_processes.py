@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -292,3 +294,53 @@ job_backend.shutdown()
 def test_in_a_fork_everything_says_what_submit_says_and_its_end_leaves_the_parents_ray_alone(program, kind):
     done = program(FORK.format(kind=kind))
     assert done.stdout == "child ended with 7\nheld held\n", done.stdout + done.stderr
+
+
+def test_an_environment_and_a_project_at_a_path_with_spaces_and_accents_run_jobs(program, tmp_path):
+    prefix = tmp_path / "été à Paris (1)"
+    shutil.copytree(sys.prefix, prefix / "venv", copy_function=os.link, symlinks=True)
+    project = prefix / "mes modèles"
+    project.mkdir()
+    (project / "mine.py").write_text('VALUE = "mine"\n')
+    done = program(
+        """
+        import sys
+        sys.path.insert(0, os.getcwd())
+        def look():
+            import mine, ray
+            return (mine.VALUE, os.path.realpath(ray.__file__))
+        with configure(runtime_env={"working_dir": os.getcwd()}) as job_backend:
+            print(answer(job_backend.submit(Work("look", look))))
+        """,
+        python=prefix / "venv" / "bin" / "python",
+        cwd=project,
+        VIRTUAL_ENV=None,
+    )
+    assert done.stdout.startswith(f"('mine', '{os.path.realpath(prefix)}/venv/"), done.stderr
+
+
+SLOW = """
+import ray._private.services as services
+from checkmaite_ray_simple import connection
+connection._VERY_SLOW_START = {told_after}
+for name in ("RAYLET_EXECUTABLE", "GCS_SERVER_EXECUTABLE"):
+    real = getattr(services, name)
+    shim = folder / name
+    shim.write_text(f'#!/bin/sh\\nsleep {delay}\\nexec "{{real}}" "$@"\\n')
+    shim.chmod(0o755)
+    setattr(services, name, str(shim))
+with configure() as job_backend:
+    print(answer(job_backend.submit(Work("late", lambda: "late"))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("delay", "told_after"), [(2, 1), pytest.param(40, 10, marks=pytest.mark.soak)], ids=["quick", "as-it-is"]
+)
+def test_a_slow_start_is_waited_for_and_said(program, delay, told_after):
+    begun = time.monotonic()
+    done = program(SLOW.format(delay=delay, told_after=told_after))
+    assert done.stdout == "late\n", done.stderr
+    assert time.monotonic() - begun > 2 * delay
+    assert f"checkmaite: starting a local Ray takes more than {told_after} s ..." in done.stderr
+    assert "checkmaite: ... it took " in done.stderr

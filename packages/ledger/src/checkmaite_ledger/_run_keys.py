@@ -30,8 +30,9 @@ def is_uncertain(record: JobRecord) -> bool:
 class RunKeys:
     """The holder of each run key: of the jobs that may hold it, the one that was accepted last.
 
-    A job that used what its key does not cover makes the key uncertain: what was accepted before it is not given either,
-    as that may have used the same as it was then. That is a function of the records alone, so it is the same after a replay as before.
+    A job that used what its key does not cover makes the key uncertain: what was accepted before it is not given
+    either, as that may have used the same as it was then. That is a function of the records alone, so it is the same
+    after a replay as before.
     """
 
     def __init__(self, jobs: Mapping[str, JobRecord]) -> None:

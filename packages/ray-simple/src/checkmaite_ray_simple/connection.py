@@ -22,6 +22,7 @@ from checkmaite_core.forks import HomeProcess
 from checkmaite_ray_simple.address import Kind, Target, resolve
 from checkmaite_ray_simple.environment import mark_local, use_patience, use_token
 from checkmaite_ray_simple.losing import RAYLET, cluster_of_this_process, dead_process, why_lost
+from checkmaite_ray_simple.plain_python import use_plain_python
 from checkmaite_ray_simple.preconditions import check_local_start, check_process, disarm_forks, many_files
 from checkmaite_ray_simple.probe import probe
 from checkmaite_ray_simple.settings import RaySimpleOptions
@@ -251,6 +252,7 @@ def _open(options: RaySimpleOptions, token_file: str) -> Connection:
                 starting.enter_context(mark_local())
                 starting.enter_context(use_patience())
                 starting.enter_context(many_files())
+                starting.enter_context(use_plain_python(guard))
             _init(target, arguments)
         undo = guard.pop_all()
     disarm_forks()
