@@ -19,9 +19,10 @@ one staged.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -80,7 +81,8 @@ def execute(
     started_at = utc_now()
     keeper, uses = Keeper(order, payload, pickler, loads, node), Uses(order)
     try:
-        reference = _guarded(order, payload, loads, CancelWatch(monitor), keeper, uses, attempt)
+        with _guarded(order.job_id):
+            reference = _run_and_commit(order, payload, loads, CancelWatch(monitor), keeper, uses, attempt)
     except Stop as stop:
         again = stop.raised and is_named(stop.error, retry_exceptions)
         failure = FailureRecord.from_exception(
@@ -125,23 +127,17 @@ def maintain(order: WorkOrder, *, at_least: int) -> FailureRecord | None:
     return None
 
 
-def _guarded(
-    order: WorkOrder,
-    payload: bytes,
-    loads: Callable[[bytes], Any],
-    watch: CancelWatch,
-    keeper: Keeper,
-    uses: Uses,
-    attempt: int,
-) -> CapabilityRunRef:
+@contextlib.contextmanager
+def _guarded(job_id: str) -> Iterator[None]:
+    """The boundary of our own code: what leaves the block, and is no :class:`Stop`, was foreseen by nobody."""
     try:
-        return _run_and_commit(order, payload, loads, watch, keeper, uses, attempt)
+        yield
     except Stop:
         raise
     except MemoryError as error:
         raise Stop(FailureKind.OUT_OF_MEMORY, error) from error
-    except Exception as error:  # the boundary of our own code: what comes here was foreseen by nobody
-        raise unforeseen(error, f"running job {order.job_id}") from error
+    except Exception as error:  # told as a defect of ours
+        raise unforeseen(error, f"running job {job_id}") from error
 
 
 def _run_and_commit(
